@@ -1,0 +1,269 @@
+"""A course's refresh, step by step: read, fold, commit on one condition, then clean up.
+
+Each step is a method so that a test can stop after it. Nothing is lost or counted twice wherever a
+refresh stops, and however many run at once: the commit succeeds only on the version that was read,
+and the clean-up removes only what a commit has counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bson import ObjectId
+from pymongo import DeleteOne, UpdateOne
+from pymongo.errors import DuplicateKeyError
+
+from analytics.clock import now_ms, rfc3339
+from analytics.courses import lesson_ids
+from analytics.events import Entry
+from analytics.ids import from_field_key, new_id
+from analytics.messages import Frame, encode_frame
+from analytics.numbers import LessonSums, course_numbers
+from analytics.stores.mongo import Collections, Document
+from analytics.subjects import Subject
+from analytics.totals import CourseTotals, DirtyProgress, Fold, fold, next_version
+
+DOCUMENTS_PER_FOLD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CourseState:
+    """What one refresh read, in this order: the totals, the course, the dirty documents."""
+
+    totals: CourseTotals
+    frame: Frame | None
+    course: Document
+    dirty: list[DirtyProgress]
+    complete: bool
+
+
+class CourseFold:
+    """The refresh of one course."""
+
+    def __init__(self, collections: Collections, course_id: str) -> None:
+        self._c = collections
+        self.course_id = course_id
+
+    def read(self) -> CourseState | None:
+        """Read the course's state; None where there is no such course."""
+        stored = self._c.course_totals.find_one({"_id": self.course_id})
+        totals = totals_from_document(stored)
+        frame = None if stored is None else Frame(totals.version, stored["frame"])
+        course = self._c.courses.find_one(
+            {"_id": self.course_id},
+            {"version": 1, "modules.lessons.lesson_id": 1, "owes_course": 1, "changed_at": 1,
+             "request_id": 1},
+        )  # fmt: skip
+        if course is None:
+            return None
+        found = self._c.progress.find(
+            {"dirty": self.course_id}, {"user_id": 1, "alive": 1, "uncounted": 1}
+        ).limit(DOCUMENTS_PER_FOLD + 1)
+        dirty = [dirty_from_document(document) for document in found]
+        complete = len(dirty) <= DOCUMENTS_PER_FOLD
+        return CourseState(totals, frame, course, dirty[:DOCUMENTS_PER_FOLD], complete)
+
+    def plan(self, state: CourseState, *, new_version: bool) -> Fold | None:
+        """Return the fold to commit, None where the state would be the same."""
+        folded = fold(state.totals, state.dirty, complete=state.complete)
+        edited = state.course["version"] != state.totals.course_version
+        if not (folded.counted or new_version or (edited and self._shows(state))):
+            return None
+        totals = replace(
+            folded.totals,
+            version=next_version(state.totals.version, now_ms()),
+            course_version=state.course["version"],
+        )
+        changed_at = state.course["changed_at"]
+        if edited and state.totals.version and changed_at >= (totals.latest_event_at or 0):
+            totals = replace(
+                totals, latest_event_at=changed_at, request_id=state.course["request_id"]
+            )
+        return replace(folded, totals=totals)
+
+    def commit(self, state: CourseState, planned: Fold) -> Frame | None:
+        """Store totals and frame if the version is still the one read; None where it is not."""
+        totals = planned.totals
+        numbers = course_numbers(
+            self.course_id,
+            totals.students,
+            {from_field_key(key): sums for key, sums in totals.sums.items()},
+            lesson_ids(state.course),
+            rfc3339(now_ms()),
+        )
+        frame = encode_frame(
+            Subject(self.course_id),
+            numbers,
+            totals.version,
+            totals.latest_event_at,
+            totals.request_id,
+        )
+        fields = {
+            "version": totals.version,
+            "course_version": totals.course_version,
+            "students": totals.students,
+            "pending": totals.pending,
+            "latest_event_at": totals.latest_event_at,
+            "request_id": totals.request_id,
+            "frame": frame.text,
+        }
+        if state.totals.version == 0:
+            lessons = {key: _sums_document(sums) for key, sums in totals.sums.items()}
+            try:
+                self._c.course_totals.insert_one(
+                    {"_id": self.course_id, "lessons": lessons, **fields}
+                )
+            except DuplicateKeyError:  # another worker made the first totals
+                return None
+            return frame
+        fields |= {f"lessons.{key}": _sums_document(totals.sums[key]) for key in planned.touched}
+        result = self._c.course_totals.update_one(
+            {"_id": self.course_id, "version": state.totals.version}, {"$set": fields}
+        )
+        return frame if result.matched_count else None
+
+    def clean_up(self, state: CourseState, totals: CourseTotals) -> bool:
+        """Pull what `totals` (committed) has counted; return whether the platform is owed.
+
+        Students are marked for the platform and the enrolment count is stored before the pull, so
+        that a crash in between repeats both.
+        """
+        counted = {
+            document.document_id: totals.pending[document.document_id]
+            for document in state.dirty
+            if document.document_id in totals.pending
+        }
+        affected = {
+            document.user_id: document.entries
+            for document in state.dirty
+            if any(
+                entry.students and entry.seq <= counted.get(document.document_id, 0)
+                for entry in document.entries
+            )
+        }
+        if affected:
+            self._mark_students(affected)
+            self._c.courses.update_one(
+                {"_id": self.course_id, "enroll_version": {"$lt": totals.version}},
+                {"$set": {"enroll_count": totals.students, "enroll_version": totals.version}},
+            )
+        if counted:
+            self._pull(state.dirty, counted)
+        if state.course.get("owes_course") and totals.course_version == state.course["version"]:
+            self._c.courses.update_one(
+                {"_id": self.course_id, "version": state.course["version"]},
+                {"$unset": {"owes_course": ""}},
+            )
+        return bool(affected)
+
+    def _shows(self, state: CourseState) -> bool:
+        """Say whether an edited course has a state to show at all."""
+        return state.totals.version > 0 or bool(state.course.get("owes_course"))
+
+    def _mark_students(self, affected: dict[str, tuple[Entry, ...]]) -> None:
+        """Ask the platform's fold to look at these students again; harmless if repeated."""
+        self._c.students.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": user_id},
+                    {
+                        "$set": {
+                            # Never repeated, also where the document is deleted and made anew.
+                            "touch": new_id(),
+                            "dirty": 1,
+                            "changed_at": entries[-1].at,
+                            "request_id": entries[-1].request_id,
+                        },
+                    },
+                    upsert=True,
+                )
+                for user_id, entries in affected.items()
+            ],
+            ordered=False,
+        )
+
+    def _pull(self, dirty: list[DirtyProgress], counted: dict[str, int]) -> None:
+        operations: list[UpdateOne | DeleteOne] = []
+        for document in dirty:
+            if document.document_id not in counted:
+                continue
+            key = ObjectId(document.document_id)
+            left = {
+                "$filter": {
+                    "input": "$uncounted",
+                    "as": "entry",
+                    "cond": {"$gt": ["$$entry.seq", counted[document.document_id]]},
+                }
+            }
+            settled = [
+                {"$set": {"uncounted": left}},
+                {"$set": {"dirty": {"$cond": [{"$eq": ["$uncounted", []]}, "$$REMOVE", "$dirty"]}}},
+            ]
+            operations.append(UpdateOne({"_id": key}, settled))
+            if not document.alive:
+                operations.append(DeleteOne({"_id": key, "alive": False, "uncounted": []}))
+        self._c.progress.bulk_write(operations, ordered=True)
+
+
+COMMIT_TRIES = 10
+
+
+def refresh_course(
+    collections: Collections, course_id: str, *, new_version: bool = False
+) -> tuple[CourseState, Fold | None, Frame | None] | None:
+    """Read, fold and commit, again where another worker was quicker.
+
+    Returns the state read, the fold (None: nothing had changed) and the frame that is stored now
+    (None: nothing was ever computed); None where there is no such course. The caller publishes the
+    frame first and calls `clean_up` then.
+    """
+    step = CourseFold(collections, course_id)
+    for _ in range(COMMIT_TRIES):
+        state = step.read()
+        if state is None:
+            return None
+        planned = step.plan(state, new_version=new_version)
+        if planned is None:
+            return state, None, state.frame
+        frame = step.commit(state, planned)
+        if frame is not None:
+            return state, planned, frame
+    message = f"the totals of {course_id!r} moved on {COMMIT_TRIES} times; the next refresh folds"
+    raise RuntimeError(message)
+
+
+def totals_from_document(stored: Document | None) -> CourseTotals:
+    """Return the stored totals, or those of a course that has none."""
+    if stored is None:
+        return CourseTotals()
+    lessons: dict[str, dict[str, Any]] = stored["lessons"]
+    return CourseTotals(
+        version=stored["version"],
+        course_version=stored["course_version"],
+        students=stored["students"],
+        sums={
+            key: LessonSums(
+                sums["completed"], sums["watch_ms"], sums["quiz_sum"], sums["quiz_count"]
+            )
+            for key, sums in lessons.items()
+        },
+        pending=stored["pending"],
+        latest_event_at=stored["latest_event_at"],
+        request_id=stored["request_id"],
+    )
+
+
+def dirty_from_document(document: Document) -> DirtyProgress:
+    """Return a dirty progress document, its entries oldest first."""
+    entries = tuple(Entry.from_document(entry) for entry in document["uncounted"])
+    return DirtyProgress(str(document["_id"]), document["user_id"], document["alive"], entries)
+
+
+def _sums_document(sums: LessonSums) -> Document:
+    return {
+        "completed": sums.completed,
+        "watch_ms": sums.watch_ms,
+        "quiz_sum": sums.quiz_sum,
+        "quiz_count": sums.quiz_count,
+    }

@@ -1,0 +1,63 @@
+"""The application: routes, middleware, error rendering, the WebSocket routes and the page."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.staticfiles import StaticFiles
+
+import dashboard
+from analytics.settings import Settings
+from api import problems
+from api.lifespan import build_services, running
+from api.middleware import Gate
+from api.routes import analytics, courses, demo, enrollments, health, page, progress, session
+from realtime.routes import Realtime
+from realtime.routes import router as realtime_router
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application for these settings."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = build_services(settings)
+        app.state.services = services
+        app.state.realtime = Realtime(
+            services.hub, services.authenticator, services.courses, services.cache
+        )
+        async with running(services):
+            yield
+
+    app = FastAPI(
+        title="coursepulse",
+        summary="Real-time learning analytics: exact numbers, a moment after the learner acts.",
+        version=version("coursepulse"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Gate)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.origins),
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
+        expose_headers=["ETag", "Location", "X-Request-ID", "Retry-After"],
+    )
+    problems.install(app)
+    for module in (courses, enrollments, progress, analytics, session, health, page):
+        app.include_router(module.router)
+    if settings.demo:
+        app.include_router(demo.router)
+    app.include_router(realtime_router)
+    app.mount("/static", StaticFiles(directory=Path(dashboard.__file__).parent), name="static")
+    return app

@@ -1,0 +1,131 @@
+"""What every HTTP request passes: its id, the size of its body, and who asks.
+
+Authentication stands before the routes, so that a route added later is closed unless it is named
+in `OPEN`; bodies are not even read for a stranger. Plain ASGI: WebSockets authenticate themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from http.cookies import CookieError
+from typing import TYPE_CHECKING
+
+import structlog
+from pymongo.errors import PyMongoError
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from analytics.errors import CoursepulseError, Forbidden, TooLarge, Unauthenticated, Unavailable
+from api.problems import problem_response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from analytics.identity import Principal
+    from api.lifespan import Services
+
+BODY_BYTES = 256 * 1024
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN = frozenset(
+    {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect",
+     "/redoc", "/demo/session", "/favicon.ico"}
+)  # fmt: skip
+OPEN_FOLDERS = ("/static/",)
+
+
+class Gate:
+    """Request id, body limit and authentication around the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                _check_length(request)
+                if not is_open(request):
+                    scope["state"]["principal"] = await authenticate(request)
+            except (CoursepulseError, PyMongoError) as error:
+                await problem_response(error)(scope, receive, send_with_id)
+                return
+            await self._app(scope, _limited(receive), send_with_id)
+
+
+def is_open(request: Request) -> bool:
+    """Say whether the request may be anybody's."""
+    path = request.url.path
+    return request.method == "OPTIONS" or path in OPEN or path.startswith(OPEN_FOLDERS)
+
+
+async def authenticate(request: Request) -> Principal:
+    """Return who asks, by bearer token or session cookie; raise `Unauthenticated` or `Forbidden`.
+
+    A write by cookie needs an allowed origin: another site's page must not act for the user.
+    """
+    services: Services = request.app.state.services
+    header = request.headers.get("authorization")
+    writes = request.method not in SAFE
+    if header is not None:
+        principal = await services.authenticator.header(header)
+    else:
+        found = await services.authenticator.cookie(_cookies(request))
+        if found is None:
+            raise Unauthenticated("Send a bearer token, or begin a session with POST /session.")
+        origin = request.headers.get("origin", "")
+        if writes and not services.authenticator.origin_allowed(origin):
+            message = "A write with the session cookie needs an allowed Origin (ALLOWED_ORIGINS)."
+            raise Forbidden(message)
+        principal = found
+    if writes and not services.prepared.is_set():
+        raise Unavailable("The database is being prepared; repeat the request.")
+    return principal
+
+
+def _cookies(request: Request) -> dict[str, str]:
+    try:
+        return request.cookies
+    except CookieError:  # a malformed header counts as no cookie
+        return {}
+
+
+def _check_length(request: Request) -> None:
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > BODY_BYTES:
+        raise TooLarge(_too_large())
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count a body that comes without its length."""
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > BODY_BYTES:
+            # FastAPI lets this kind alone through while it reads a body.
+            raise HTTPException(TooLarge.status, _too_large())
+        return message
+
+    return counted
+
+
+def _too_large() -> str:
+    return f"The body is larger than {BODY_BYTES // 1024} KiB; send less at once."

@@ -1,0 +1,131 @@
+"""One Redis subscription for the whole process: channels come and go with their viewers.
+
+A subscription is waited for until Redis confirms it, so that what is read afterwards misses
+nothing. A connection that breaks, or is silent although pinged, is made anew with all channels;
+`on_reconnected` then tells the hub to read everything again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from analytics.settings import Settings
+from analytics.stores.redis import connect_feed
+
+PING_SECONDS = 2.0
+SILENCE_SECONDS = 4.0
+RECONNECT_SECONDS = 0.25
+CONFIRM_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[str], None]
+
+
+class Feed:
+    """Subscribes to channels and hands their messages to handlers."""
+
+    def __init__(self, settings: Settings, on_reconnected: Callable[[], Awaitable[None]]) -> None:
+        self._client: redis.asyncio.Redis = connect_feed(settings)
+        self._on_reconnected = on_reconnected
+        self._handlers: dict[str, Handler] = {}
+        self._confirmed: dict[str, asyncio.Event] = {}
+        self._pubsub: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, handlers: dict[str, Handler]) -> None:
+        """Begin to listen; `handlers` are the channels that every process listens to."""
+        self._handlers.update(handlers)
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._client.aclose()
+
+    async def subscribe(self, channel: str, handler: Handler) -> bool:
+        """Listen to a channel too; say whether Redis confirmed it in time.
+
+        Where it did not, the channel is subscribed when Redis is back, and `on_reconnected` follows.
+        """
+        self._handlers[channel] = handler
+        confirmed = self._confirmed.setdefault(channel, asyncio.Event())
+        if self._pubsub is not None:
+            with suppress(RedisError, OSError):  # the reader notices a broken connection itself
+                await self._pubsub.subscribe(channel)
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await confirmed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Stop listening to a channel."""
+        self._handlers.pop(channel, None)
+        self._confirmed.pop(channel, None)
+        if self._pubsub is not None:
+            with suppress(RedisError, OSError):  # as above
+                await self._pubsub.unsubscribe(channel)
+
+    async def _run(self) -> None:
+        reconnecting = False
+        while True:
+            try:
+                await self._listen(reconnecting=reconnecting)
+            except (RedisError, OSError, TimeoutError) as error:
+                if not reconnecting:
+                    log.warning("the feed is interrupted, reconnecting: %s", error)
+            reconnecting = True
+            for confirmed in self._confirmed.values():
+                confirmed.clear()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen(self, *, reconnecting: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self._pubsub = self._client.pubsub()
+        try:
+            await self._pubsub.subscribe(*self._handlers)
+            told = not reconnecting
+            heard = pinged = loop.time()
+            while True:
+                message = await self._pubsub.get_message(timeout=PING_SECONDS / 2)
+                now = loop.time()
+                if message is not None:
+                    heard = now
+                    if not told and message["type"] == "subscribe":
+                        told = True
+                        log.info("the feed is back")
+                        # Not awaited here: it reads, and this loop must go on hearing.
+                        self._reading = asyncio.ensure_future(self._on_reconnected())
+                    self._handle(message)
+                elif now - heard > SILENCE_SECONDS:
+                    raise TimeoutError("Redis is silent")
+                if now - pinged > PING_SECONDS:
+                    pinged = now
+                    await self._pubsub.ping()
+        finally:
+            pubsub, self._pubsub = self._pubsub, None
+            with suppress(RedisError, OSError):  # it may be broken already
+                await pubsub.aclose()
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        channel = message["channel"]
+        if message["type"] == "subscribe":
+            confirmed = self._confirmed.get(channel)
+            if confirmed is not None:
+                confirmed.set()
+        elif message["type"] == "message":
+            handler = self._handlers.get(channel)
+            if handler is not None:
+                handler(message["data"])

@@ -1,0 +1,91 @@
+"""The dispatcher: a thread of the worker that enqueues what is due and reconciles.
+
+Any number of workers run one each; the scripts see to it that a due subject is leased once. Beat
+has no part in it, for beat ends when Redis goes.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from kombu.exceptions import OperationalError
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
+from analytics.settings import Settings
+from analytics.stores import redis as redis_store
+from analytics.stores.mongo import Collections, connect
+from analytics.subjects import RECONCILE_TURN
+from tasks.coalescer import MAXIMUM_LEASES, Coalescer
+from tasks.reconcile import reconcile_now
+from tasks.sending import send_refresh
+
+IDLE_SECONDS = 0.05
+RECONCILE_MS = 2_000
+TROUBLE_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher(threading.Thread):
+    """Takes due subjects and enqueues them until stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="dispatcher", daemon=True)
+        self._stopping = threading.Event()
+        self._settings = settings
+
+    def stop(self) -> None:
+        """Ask the thread to end; what it has leased is already enqueued."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Dispatch until stopped; trouble is told once and waited out."""
+        broker = redis_store.connect(self._settings, broker=True)
+        coalescer = Coalescer(broker, self._settings.refresh_window_ms)
+        client = connect(self._settings)
+        collections = Collections(client, self._settings)
+        troubled = False
+        wait = 0.0
+        while not self._stopping.wait(wait):
+            try:
+                wait = self._dispatch(coalescer)
+                if broker.set(RECONCILE_TURN, "1", nx=True, px=RECONCILE_MS):
+                    reconcile_now(collections, coalescer)
+                if troubled:
+                    log.info("dispatching again")
+                troubled = False
+            except (RedisError, OperationalError, PyMongoError, OSError) as error:
+                # Both servers may be away; nothing is lost, the marks stay and so do the leases.
+                if not troubled:
+                    log.warning("dispatcher waits", error=str(error))
+                troubled = True
+                wait = TROUBLE_SECONDS
+        client.close()
+        broker.close()
+
+    @staticmethod
+    def _dispatch(coalescer: Coalescer) -> float:
+        leases, next_due_ms = coalescer.take(MAXIMUM_LEASES)
+        for lease in leases:
+            send_refresh(lease)
+        if next_due_ms is None:
+            return IDLE_SECONDS
+        return min(IDLE_SECONDS, next_due_ms / 1000)
+
+
+class _Running:
+    dispatcher: Dispatcher | None = None
+
+
+def start(settings: Settings) -> None:
+    """Start this worker's dispatcher."""
+    _Running.dispatcher = Dispatcher(settings)
+    _Running.dispatcher.start()
+
+
+def stop() -> None:
+    """Stop it."""
+    if _Running.dispatcher is not None:
+        _Running.dispatcher.stop()
