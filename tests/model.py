@@ -137,9 +137,10 @@ class Model:
         self._course(course).progress.pop(user, None)
 
     def erase(self, user: str) -> None:
-        """Take a student out of every course."""
-        for course in self.courses:
-            self.remove(course, user)
+        """Take a student out of every course, ratings too."""
+        for course_id, course in self.courses.items():
+            self.remove(course_id, user)
+            course.ratings.pop(user, None)
 
     # What they do
 

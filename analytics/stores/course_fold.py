@@ -7,6 +7,7 @@ and the clean-up removes only what a commit has counted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,38 +125,35 @@ class CourseFold:
         return frame if result.matched_count else None
 
     def clean_up(self, state: CourseState, totals: CourseTotals) -> bool:
-        """Pull what `totals` (committed) has counted; return whether the platform is owed.
+        """Pull what `totals` (committed) has counted; return whether the platform is owed."""
+        for _ in self.cleaning(state, totals):
+            pass
+        return bool(_affected(state, totals))
+
+    def cleaning(self, state: CourseState, totals: CourseTotals) -> Iterator[str]:
+        """Take the clean-up's steps one by one, yielding the name of each when it is done.
 
         Students are marked for the platform and the enrolment count is stored before the pull, so
         that a crash in between repeats both.
         """
-        counted = {
-            document.document_id: totals.pending[document.document_id]
-            for document in state.dirty
-            if document.document_id in totals.pending
-        }
-        affected = {
-            document.user_id: document.entries
-            for document in state.dirty
-            if any(
-                entry.students and entry.seq <= counted.get(document.document_id, 0)
-                for entry in document.entries
-            )
-        }
+        affected = _affected(state, totals)
         if affected:
             self._mark_students(affected)
+            yield "students marked"
             self._c.courses.update_one(
                 {"_id": self.course_id, "enroll_version": {"$lt": totals.version}},
                 {"$set": {"enroll_count": totals.students, "enroll_version": totals.version}},
             )
-        if counted:
-            self._pull(state.dirty, counted)
+            yield "enrolment count stored"
+        if any(document.document_id in totals.pending for document in state.dirty):
+            self._pull(state.dirty, totals.pending)
+            yield "counted entries pulled"
         if state.course.get("owes_course") and totals.course_version == state.course["version"]:
             self._c.courses.update_one(
                 {"_id": self.course_id, "version": state.course["version"]},
                 {"$unset": {"owes_course": ""}},
             )
-        return bool(affected)
+            yield "edit's mark cleared"
 
     def _shows(self, state: CourseState) -> bool:
         """Say whether an edited course has a state to show at all."""
@@ -204,6 +202,18 @@ class CourseFold:
             if not document.alive:
                 operations.append(DeleteOne({"_id": key, "alive": False, "uncounted": []}))
         self._c.progress.bulk_write(operations, ordered=True)
+
+
+def _affected(state: CourseState, totals: CourseTotals) -> dict[str, tuple[Entry, ...]]:
+    """Return, by student, the documents whose counted entries made a student come or go."""
+    return {
+        document.user_id: document.entries
+        for document in state.dirty
+        if any(
+            entry.students and entry.seq <= totals.pending.get(document.document_id, 0)
+            for entry in document.entries
+        )
+    }
 
 
 COMMIT_TRIES = 10

@@ -164,10 +164,12 @@ def append_pipeline(event: Event, request: Request, event_id: str) -> list[dict[
     if request.idempotency_key is not None:
         fingerprint = digest(request.idempotency_key)
         remembered = {"key": fingerprint, "body": request.body_digest, "event": event_id}
+        # Not "$keys.key": the embedded server does not look into arrays by a path.
+        known = {"$map": {"input": _or_empty("$keys"), "as": "known", "in": "$$known.key"}}
         keys = {"$slice": [_appended("$keys", remembered), -KEYS_REMEMBERED]}
         merged = {
             "$cond": [
-                {"$or": [{"$in": [fingerprint, _or_empty("$keys.key")]}, {"$not": [room]}]},
+                {"$or": [{"$in": [fingerprint, known]}, {"$not": [room]}]},
                 "$$ROOT",
                 {"$mergeObjects": ["$$ROOT", outcome, {"keys": keys}]},
             ]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect, sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 COURSE = "68a1e085f965e83b626e215e"
@@ -22,15 +23,6 @@ COURSE_SOCKET = f"/realtime/course/{COURSE}"
 INSTRUCTOR_SOCKET = f"/realtime/instructor/{INSTRUCTOR}"
 DEADLINE_MS = 15_000
 NEW_STUDENTS = 5
-
-
-class Stack(Protocol):
-    """The running system, as `tests/conftest.py` provides it."""
-
-    @property
-    def url(self) -> str: ...
-
-    def token(self, role: str, sub: str) -> str: ...
 
 
 class Visit:
@@ -120,10 +112,7 @@ def test_an_event_posted_to_the_api_changes_the_number_on_the_page(
     visit: Visit, demo_stack: Stack
 ) -> None:
     before = visit.number("course.students")
-    token = demo_stack.token("service", "browser-tests")
-    with httpx.Client(
-        base_url=demo_stack.url, headers={"Authorization": f"Bearer {token}"}
-    ) as client:
+    with demo_stack.client() as client:
         course = client.get(f"/courses/{COURSE}").raise_for_status().json()
         lesson = course["modules"][0]["lessons"][0]["lesson_id"]
         for _ in range(NEW_STUDENTS):  # more than the demo's own learners bring in that time

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import jwt
 import pytest
-from instances import COURSEPULSE, OURS
 
 from analytics.settings import Settings
+from console.preflight import choose_port
+from tests.console.instances import COURSEPULSE, OURS
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -86,7 +87,8 @@ def test_a_data_dir_that_cannot_be_made_stops_the_start_in_one_line(tmp_path: Pa
 def test_a_port_in_use_stops_the_start_in_one_line(tmp_path: Path, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = str(taken.getsockname()[1])
-        result = coursepulse("run", **{variable: number, "DATA_DIR": str(tmp_path)})
+        free = {"PORT": str(choose_port(None, set())), "DATA_DIR": str(tmp_path)}
+        result = coursepulse("run", **{**free, variable: number})
     assert_refused(result, f"{variable}: {number}", "in use")
 
 

@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from instances import COURSEPULSE, STOP_LIMIT, Instance, wait_for
+
+from tests.console.instances import COURSEPULSE, STOP_LIMIT, Instance, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from agreement import ROOT, compose_faults, dockerfile_faults
+
+from tests.docker.agreement import ROOT, compose_faults, dockerfile_faults
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 IGNORED = (ROOT / ".dockerignore").read_text()

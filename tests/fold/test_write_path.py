@@ -1,0 +1,112 @@
+"""The write path under races and repeats: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pymongo.errors import DuplicateKeyError
+
+from analytics.clock import now_ms
+from analytics.errors import Conflict, Unavailable
+from analytics.events import LessonCompleted, SecondsWatched
+from analytics.ids import new_id
+from analytics.stores.async_mongo import AsyncCollections
+from analytics.stores.progress import UNCOUNTED_LIMIT, Progress, Request
+from analytics.stores.recount import course_drift
+from tests.fold.world import World
+
+
+class RacingCollection:
+    """A collection in which another first event of the student always comes first."""
+
+    def __init__(self, collection: Any, race: Any) -> None:
+        self._collection = collection
+        self._race = race
+
+    async def update_one(self, *arguments: Any, **options: Any) -> Any:
+        if self._race is not None:
+            race, self._race = self._race, None
+            await race()
+            raise DuplicateKeyError("E11000 duplicate key error (injected)", 11000)
+        return await self._collection.update_one(*arguments, **options)
+
+
+def test_a_lost_upsert_race_loses_no_event(world: World) -> None:
+    world.create_course("c", "a")
+
+    async def race_and_append(opened: AsyncCollections) -> Any:
+        progress = Progress(opened)
+        winner = Progress(opened)
+
+        async def race() -> None:
+            request = Request(now_ms(), new_id())
+            await winner.append("c", "ann", SecondsWatched("a", 60_000), request)
+
+        progress._progress = RacingCollection(opened.progress, race)
+        request = Request(now_ms(), new_id())
+        return await progress.append("c", "ann", SecondsWatched("a", 120_000), request)
+
+    assert world.write(race_and_append).changed
+    shown = world.refresh("c")
+    assert shown["students"] == 1
+    assert shown["total_watch_time_minutes"] == 3.0
+    assert course_drift(world.collections, "c") == []
+
+
+def test_a_repeated_key_answers_the_same_event_and_changes_nothing(world: World) -> None:
+    world.create_course("c", "a")
+    first = world.append("c", "ann", SecondsWatched("a", 60_000), key="k")
+    again = world.append("c", "ann", SecondsWatched("a", 60_000), key="k")
+    assert again.event_id == first.event_id
+    assert not again.changed
+    assert world.refresh("c")["total_watch_time_minutes"] == 1.0
+
+
+def test_the_last_200_keys_are_remembered(world: World) -> None:
+    world.create_course("c", "a")
+    events = [
+        world.append("c", "ann", SecondsWatched("a", 1_000), key=f"k{n}").event_id
+        for n in range(201)
+    ]
+    assert world.append("c", "ann", SecondsWatched("a", 1_000), key="k1").event_id == events[1]
+
+
+def test_a_key_with_other_content_is_a_conflict(world: World) -> None:
+    world.create_course("c", "a")
+    world.append("c", "ann", LessonCompleted("a"), key="k")
+    request = Request(now_ms(), new_id(), "k", "another body")
+    with pytest.raises(Conflict, match="other content"):
+        world.write(lambda c: Progress(c).append("c", "ann", LessonCompleted("a"), request))
+
+
+def test_too_many_uncounted_events_are_refused_until_folded(world: World) -> None:
+    world.create_course("c", "a")
+    world.append("c", "ann", SecondsWatched("a", 1_000))
+    entry = world.collections.progress.find_one({"user_id": "ann"})
+    assert entry is not None
+    filler = entry["uncounted"][0] | {"students": 0}
+    many = [filler | {"seq": number + 1} for number in range(UNCOUNTED_LIMIT)]
+    many[0]["students"] = 1
+    world.collections.progress.update_one(
+        {"user_id": "ann"},
+        {"$set": {"uncounted": many, "seq": UNCOUNTED_LIMIT}},
+    )
+    with pytest.raises(Unavailable, match="wait to be counted"):
+        world.append("c", "ann", SecondsWatched("a", 1_000))
+    for _ in range(UNCOUNTED_LIMIT // 1_000):
+        shown = world.refresh("c")
+    assert shown["total_watch_time_minutes"] == round(UNCOUNTED_LIMIT / 60, 2)
+    assert world.append("c", "ann", SecondsWatched("a", 1_000)).changed
+
+
+def test_a_removed_student_leaves_no_document(world: World) -> None:
+    world.create_course("c", "a")
+    world.append("c", "ann", LessonCompleted("a"))
+    world.refresh("c")
+    world.refresh_platform()
+    world.remove("c", "ann")
+    world.refresh("c")
+    world.refresh_platform()
+    assert world.collections.progress.count_documents({}) == 0
+    assert world.collections.students.count_documents({}) == 0
