@@ -15,12 +15,12 @@ except SettingsError as error:
     # Celery would print a traceback; an operator needs the one line.
     sys.exit(str(error))
 
-# -- What is never kept -------------------------------------------------------------------------
+# -- What is never kept --
 # MongoDB holds the truth; a result would be one more write that nobody reads.
 task_ignore_result = True
 result_backend = None
 
-# -- The broker ---------------------------------------------------------------------------------
+# -- The broker --
 broker_connection_retry_on_startup = True
 broker_connection_max_retries: int | None = None  # a broker that is away for long comes back too
 broker_transport_options: dict[str, Any] = {
@@ -37,7 +37,7 @@ broker_transport_options: dict[str, Any] = {
 broker_pool_limit = 4
 task_publish_retry = False  # whoever enqueues has a lease to fall back on
 
-# -- The worker ---------------------------------------------------------------------------------
+# -- The worker --
 worker_concurrency = _settings.worker_concurrency
 worker_prefetch_multiplier = 1  # a waiting refresh must stay where another worker can take it
 task_acks_late = False  # the lease is the retry, in 3 s and not in a visibility timeout
@@ -51,7 +51,7 @@ worker_enable_remote_control = True
 worker_cancel_long_running_tasks_on_connection_loss = False
 task_create_missing_queues = True
 
-# -- Queues: what a screen waits for is never behind bulk work ------------------------------------
+# -- Queues: what a screen waits for is never behind bulk work --
 task_default_queue = "refresh"
 task_routes = {
     "tasks.refresh_course": {"queue": "refresh"},
@@ -60,11 +60,11 @@ task_routes = {
     "tasks.audit": {"queue": "bulk"},
 }
 
-# -- Flower ----------------------------------------------------------------------------------------
+# -- Flower --
 worker_send_task_events = True
 task_send_sent_event = False  # costs half an enqueue more and shows little
 
-# -- The schedule ------------------------------------------------------------------------------------
+# -- The schedule --
 beat_scheduler = "redbeat.RedBeatScheduler"
 redbeat_redis_url = broker_url
 redbeat_key_prefix = "coursepulse:redbeat:"

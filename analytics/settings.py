@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     jwt_jwks_url: str | None = None
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     flower_port: int = Field(5555, ge=1, le=65535)
-    flower_basic_auth: str | None = Field(None, pattern=r"^[^:]+:.{8,}$")
+    flower_basic_auth: str | None = Field(None, pattern=r"^[^:,]+:[^,]{8,}$")
     refresh_window_ms: int = Field(100, ge=10, le=60_000)
     demo: bool = False
     log_format: str = Field("text", pattern="^(text|json)$")
@@ -172,8 +172,11 @@ class Settings(BaseSettings):
             return path.read_text().strip()
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(48) + "\n")
+            # Complete under a name of its own first: half a secret would be kept for ever.
+            draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(48) + "\n")
+            draft.replace(path)
             return path.read_text().strip()
 
 

@@ -14,7 +14,7 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | `coursepulse:{refresh}:leases` | sorted set: refreshes in flight by lease end | the same |
 | `coursepulse:{refresh}:subject:{s}` | hash: marks, fence, last start | 10 minutes |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |
-| `coursepulse:redbeat:*` | the schedule | redbeat's own: it is rewritten at start |
+| `coursepulse:redbeat:*` | the schedule | redbeat's: rewritten at its start |
 
 Celery's own keys: every name it uses begins with `coursepulse:` by `global_keyprefix`.
 """

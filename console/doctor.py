@@ -34,7 +34,7 @@ SHORT_MS = 1500
 START = "start it with make run, and see its log in DATA_DIR/logs"
 
 
-class Wrong(Exception):  # noqa: N818  # a finding, not an error of the program
+class Wrong(Exception):  # a finding, not an error of the program
     """What a check found wrong, and the mend."""
 
 

@@ -18,7 +18,7 @@ class CloseCode(IntEnum):
     TOO_SLOW = 4508
 
 
-class Closed(Exception):  # noqa: N818  # a way to end a connection, not an error
+class Closed(Exception):  # a way to end a connection, not an error
     """Ends a connection with a code and a reason of at most 123 bytes."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:

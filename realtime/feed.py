@@ -56,7 +56,7 @@ class Feed:
     async def subscribe(self, channel: str, handler: Handler) -> bool:
         """Listen to a channel too; say whether Redis confirmed it in time.
 
-        Where it did not, the channel is subscribed when Redis is back, and `on_reconnected` follows.
+        Where it did not, that happens when Redis is back, and `on_reconnected` follows.
         """
         self._handlers[channel] = handler
         confirmed = self._confirmed.setdefault(channel, asyncio.Event())

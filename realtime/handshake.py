@@ -1,4 +1,4 @@
-"""Who connects, and whether they may: header, then cookie with an allowed origin, then a message."""
+"""Who connects, and whether they may: by header, then cookie and origin, then first message."""
 
 from __future__ import annotations
 

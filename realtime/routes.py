@@ -1,4 +1,4 @@
-"""The WebSocket routes: `/realtime/course/{course_id}` and `/realtime/instructor/{instructor_id}`."""
+"""The WebSocket routes `/realtime/course/{id}` and `/realtime/instructor/{id}`."""
 
 from __future__ import annotations
 

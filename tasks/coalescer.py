@@ -1,5 +1,4 @@
-"""Coalescing: a subject is refreshed at once, then at most once a window, and always after the
-last mark.
+"""Coalescing: refreshed at once, then once a window at most, and always after the last mark.
 
 A subject is idle, *due* (waiting for its time) or *leased* (enqueued or running). A mark leases an
 idle subject for its caller, who enqueues it; marks of a waiting or leased subject only count. When
@@ -40,13 +39,13 @@ local now_parts = redis.call('TIME')
 local now_us = now_parts[1] * 1000000 + now_parts[2]
 local now = math.floor(now_us / 1000)
 local due_key, leases_key = KEYS[1], KEYS[2]
-local lease_ms, maximum_window, maximum_leases = 3000, 60000, 24
+local lease_ms, maximum_window, maximum_leases = @LEASE_MS@, @WINDOW_MS@, @LEASES@
 
 local function lease(subject_key, subject)
   local fence = tonumber(redis.call('HGET', subject_key, 'fence') or '0') + 1
   if fence < now_us then fence = now_us end
   redis.call('HSET', subject_key, 'fence', string.format('%.0f', fence))
-  redis.call('EXPIRE', subject_key, 600)
+  redis.call('EXPIRE', subject_key, @SECONDS@)
   redis.call('ZADD', leases_key, now + lease_ms, subject)
   redis.call('ZREM', due_key, subject)
   return string.format('%.0f', fence)
@@ -63,15 +62,28 @@ local function holds(subject_key, subject, fence)
 end
 """
 
-# KEYS: due, leases, subject. ARGV: subject, window ms, 1 to count a mark (0: only wake an idle one).
+
+def _script(body: str) -> str:
+    """Return a script with the common part and the constants above filled in."""
+    constants = {
+        "LEASE_MS": LEASE_MS,
+        "WINDOW_MS": MAXIMUM_WINDOW_MS,
+        "LEASES": MAXIMUM_LEASES,
+        "SECONDS": SUBJECT_SECONDS,
+    }
+    text = _COMMON + body
+    for name, value in constants.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
+
+
+# KEYS: due, leases, subject. ARGV: subject, window ms, 1 to count a mark (0: wake an idle one).
 # Returns the fence where the caller has to enqueue, else "".
-MARK = (
-    _COMMON
-    + """
+MARK = _script("""
 local subject, window = ARGV[1], tonumber(ARGV[2])
 if ARGV[3] == '1' then
   redis.call('HINCRBY', KEYS[3], 'marks', 1)
-  redis.call('EXPIRE', KEYS[3], 600)
+  redis.call('EXPIRE', KEYS[3], @SECONDS@)
 end
 if leased(subject) then return '' end
 local due = tonumber(redis.call('ZSCORE', due_key, subject) or '0')
@@ -87,14 +99,11 @@ if redis.call('ZCARD', leases_key) >= maximum_leases then
   return ''
 end
 return lease(KEYS[3], subject)
-"""
-)
+""")
 
 # KEYS: due, leases. ARGV: the prefix of subject keys, how many at most.
 # Returns [milliseconds until the next is due or -1, subject, fence, subject, fence, …].
-TAKE = (
-    _COMMON
-    + """
+TAKE = _script("""
 local ended = redis.call('ZRANGEBYSCORE', leases_key, '-inf', now, 'LIMIT', 0, 100)
 for _, subject in ipairs(ended) do
   redis.call('ZREM', leases_key, subject)
@@ -119,37 +128,28 @@ end
 local first = redis.call('ZRANGE', due_key, 0, 0, 'WITHSCORES')
 if first[2] then answer[1] = math.max(0, tonumber(first[2]) - now) end
 return answer
-"""
-)
+""")
 
 # KEYS: due, leases, subject. ARGV: subject, fence.
 # Returns the marks seen at the start, or -1 where the fence is stale.
-START = (
-    _COMMON
-    + """
+START = _script("""
 if redis.call('HGET', KEYS[3], 'fence') ~= ARGV[2] then return -1 end
 redis.call('ZADD', leases_key, now + lease_ms, ARGV[1])
 redis.call('ZREM', due_key, ARGV[1])
 redis.call('HSET', KEYS[3], 'started', now)
 return tonumber(redis.call('HGET', KEYS[3], 'marks') or '0')
-"""
-)
+""")
 
 # KEYS: due, leases, subject. ARGV: subject, fence. Returns 1 where the lease is still held.
-RENEW = (
-    _COMMON
-    + """
+RENEW = _script("""
 if not holds(KEYS[3], ARGV[1], ARGV[2]) then return 0 end
 redis.call('ZADD', leases_key, 'XX', now + lease_ms, ARGV[1])
 return 1
-"""
-)
+""")
 
-# KEYS: due, leases, subject. ARGV: subject, fence, marks seen at the start, delay ms or -1.
-# A delay asks for another refresh in any case. Returns 1 where the lease was still held.
-FINISH = (
-    _COMMON
-    + """
+# KEYS: due, leases, subject. ARGV: subject, fence, marks seen at start, delay ms or -1, window
+# ms. A delay asks for another refresh in any case. Returns 1 where the lease was still held.
+FINISH = _script("""
 if not holds(KEYS[3], ARGV[1], ARGV[2]) then return 0 end
 redis.call('ZREM', leases_key, ARGV[1])
 local delay = tonumber(ARGV[4])
@@ -162,8 +162,7 @@ elseif marks ~= tonumber(ARGV[3]) then
   redis.call('ZADD', due_key, math.max(now, math.min(ends, now + maximum_window)), ARGV[1])
 end
 return 1
-"""
-)
+""")
 
 
 @dataclass(frozen=True, slots=True)

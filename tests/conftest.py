@@ -32,7 +32,7 @@ def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def settings(stack: Stack) -> Settings:
-    """Settings for the real servers with a database of the test's own."""
+    """Return settings for the real servers with a database of the test's own."""
     return Settings.model_validate(
         {
             "mongo_url": stack.servers["MONGO_URL"],
@@ -45,7 +45,7 @@ def settings(stack: Stack) -> Settings:
 
 @pytest.fixture
 def mongo(settings: Settings) -> Iterator[MongoClient[Document]]:
-    """A client whose test database is dropped afterwards."""
+    """Yield a client whose test database is dropped afterwards."""
     with connect(settings) as client:
         yield client
         client.drop_database(settings.mongo_database)
@@ -61,7 +61,7 @@ def collections(mongo: MongoClient[Document], settings: Settings) -> Collections
 
 @pytest.fixture
 def valkey(settings: Settings) -> Iterator[redis.Redis]:
-    """A client of an empty Redis database."""
+    """Yield a client of an empty Redis database."""
     with redis.Redis.from_url(settings.require_redis_url(), decode_responses=True) as client:
         client.flushdb()
         yield client
