@@ -5,7 +5,8 @@ An event becomes one entry of its progress document's `uncounted` array (`stores
     {seq, event, at, request_id, students, parts}
 
 `students` is +1 on the entry that made the student known to the course, −1 on a removal; `parts`
-lists what each lesson gains: `[field key, completed, watch ms, quiz sum, quiz count]`.
+lists what each lesson gains: `[field key, completed, watch ms, score, attempts, largest score]`,
+scores in `SCORE_UNIT` parts; the largest score is 0 where the part is of no quiz.
 """
 
 from __future__ import annotations
@@ -16,7 +17,20 @@ from typing import Any
 Span = tuple[int, int]
 """A watched stretch of a video, [from, to) in milliseconds."""
 
-Part = tuple[str, int, int, int, int]
+SCORE_UNIT = 1_000_000
+"""Scores are kept in this many parts of one point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an event adds to one lesson's sums; `key` is the lesson's field key."""
+
+    key: str
+    completed: int = 0
+    watch_ms: int = 0
+    score: int = 0
+    attempts: int = 0
+    max_score: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +63,11 @@ class SpansWatched:
 
 @dataclass(frozen=True, slots=True)
 class QuizAttempted:
-    """An attempt; `units` is its percentage in parts of `numbers.PERCENT_UNIT`."""
+    """An attempt: the score and the largest possible one, in points."""
 
     lesson_id: str
     score: float
     max_score: float
-    units: int
 
 
 Event = Enrolled | LessonCompleted | SecondsWatched | SpansWatched | QuizAttempted
@@ -73,10 +86,7 @@ class Entry:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Entry:
         """Read what the write path stored."""
-        parts = tuple(
-            (str(key), int(completed), int(watch), int(quiz), int(count))
-            for key, completed, watch, quiz, count in document["parts"]
-        )
+        parts = tuple(Part(*part) for part in document["parts"])
         return cls(
             int(document["seq"]),
             int(document["at"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import jwt
 
@@ -121,7 +121,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         message = f"The token's role must be one of: {', '.join(ROLES)}."
         raise Unauthenticated(message)
     expires_at = min(float(claims["exp"]), _LATEST_EXPIRY)
-    return Principal(sub, cast("Role", role), expires_at, name if isinstance(name, str) else None)
+    return Principal(sub, role, expires_at, name if isinstance(name, str) else None)
 
 
 def _explain(error: Exception) -> str:

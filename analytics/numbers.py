@@ -1,7 +1,7 @@
 """The numbers as the contract defines them: pure functions of exact integer sums.
 
-Sums are integers (milliseconds; percent × 10⁶), so nothing is lost before the one rounding,
-half up, when a number is shown.
+Sums are integers (milliseconds; scores × 10⁶, apart for each largest score), so nothing is lost
+before the one rounding, half up, when a number is shown.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
 
-PERCENT_UNIT = 1_000_000
-"""A quiz attempt's percentage is kept as this many parts of a percent, half up."""
+from analytics.events import Part
 
 MILLISECONDS_PER_MINUTE = 60_000
 
@@ -32,11 +31,8 @@ def to_units(value: float | Decimal, unit: int) -> int:
     return int((exact * unit).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
-def percent_units(score: float, max_score: float) -> int:
-    """Return 100 × score / max_score in parts of a percent (`PERCENT_UNIT`), half up."""
-    exact = Fraction(Decimal(repr(score))) / Fraction(Decimal(repr(max_score)))
-    scaled = exact * 100 * PERCENT_UNIT
-    return (scaled.numerator * 2 + scaled.denominator) // (scaled.denominator * 2)
+QuizSums = tuple[tuple[int, int, int], ...]
+"""(largest score, sum of scores, attempts) for each largest score, by which they are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +41,31 @@ class LessonSums:
 
     completed: int = 0
     watch_ms: int = 0
-    quiz_sum: int = 0
-    quiz_count: int = 0
+    quiz: QuizSums = ()
+
+    def plus(self, part: Part, sign: int = 1) -> LessonSums:
+        """Return the sums with a part added (or taken back, with −1)."""
+        quiz = {largest: (score, attempts) for largest, score, attempts in self.quiz}
+        if part.attempts:
+            score, attempts = quiz.get(part.max_score, (0, 0))
+            quiz[part.max_score] = (score + sign * part.score, attempts + sign * part.attempts)
+        kept = sorted((largest, *sums) for largest, sums in quiz.items() if sums != (0, 0))
+        return LessonSums(
+            self.completed + sign * part.completed,
+            self.watch_ms + sign * part.watch_ms,
+            tuple(kept),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the sums as they are stored."""
+        quiz = [list(sums) for sums in self.quiz]
+        return {"completed": self.completed, "watch_ms": self.watch_ms, "quiz": quiz}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> LessonSums:
+        """Read stored sums."""
+        quiz = tuple((largest, score, attempts) for largest, score, attempts in document["quiz"])
+        return cls(document["completed"], document["watch_ms"], quiz)
 
 
 def course_numbers(
@@ -60,15 +79,20 @@ def course_numbers(
     today = list(lesson_ids)
     completed = sum(sums[lesson].completed for lesson in today if lesson in sums)
     watch_ms = sum(lesson.watch_ms for lesson in sums.values())
-    quiz_sum = sum(lesson.quiz_sum for lesson in sums.values())
-    quiz_count = sum(lesson.quiz_count for lesson in sums.values())
+    scores: dict[int, int] = {}
+    attempts = 0
+    for lesson in sums.values():
+        for largest, score, count in lesson.quiz:
+            scores[largest] = scores.get(largest, 0) + score
+            attempts += count
+    quiz = sum((Fraction(score, largest) for largest, score in scores.items()), Fraction(0))
     return {
         "course_id": course_id,
         "students": students,
         "avg_completion": _mean(100 * completed, students * len(today)),
         "total_watch_time_minutes": _mean(watch_ms, MILLISECONDS_PER_MINUTE),
         "avg_watch_time_per_student": _mean(watch_ms, MILLISECONDS_PER_MINUTE * students),
-        "avg_quiz_score": _mean(quiz_sum, quiz_count * PERCENT_UNIT),
+        "avg_quiz_score": half_up(100 * quiz / attempts) if attempts else 0.0,
         "generated_at": generated_at,
     }
 

@@ -10,7 +10,7 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | channel `coursepulse:courses` | the id of a course whose outline changed | |
 | channel `coursepulse:instructors` | a newer instructor connection's claim | |
 | `coursepulse:frame:{subject}` | hash: version, frame | 1 day after the last publish |
-| `coursepulse:{refresh}:due` | sorted set: waiting subjects by due time | entries end by themselves |
+| `coursepulse:{refresh}:due` | sorted set: waiting subjects by due time | entries end |
 | `coursepulse:{refresh}:leases` | sorted set: refreshes in flight by lease end | the same |
 | `coursepulse:{refresh}:subject:{s}` | hash: marks, fence, last start | 10 minutes |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |

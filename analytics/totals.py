@@ -8,7 +8,7 @@ at once, never counts an event twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from analytics.events import Entry
@@ -108,15 +108,7 @@ def fold(
     return Fold(folded, frozenset(touched), counted, more)
 
 
-def _add(sums: dict[str, LessonSums], entry: Entry) -> Iterable[str]:
-    touched = set()
-    for key, completed, watch_ms, quiz_sum, quiz_count in entry.parts:
-        before = sums.get(key, LessonSums())
-        sums[key] = LessonSums(
-            before.completed + completed,
-            before.watch_ms + watch_ms,
-            before.quiz_sum + quiz_sum,
-            before.quiz_count + quiz_count,
-        )
-        touched.add(key)
-    return touched
+def _add(sums: dict[str, LessonSums], entry: Entry) -> set[str]:
+    for part in entry.parts:
+        sums[part.key] = sums.get(part.key, LessonSums()).plus(part)
+    return {part.key for part in entry.parts}

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
+from typing import Any
 
 from pymongo.errors import PyMongoError
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -68,8 +69,9 @@ class Connection:
                 left = self.principal.expires_at - time.time()
                 if left <= 0:
                     raise Closed(CloseCode.UNAUTHENTICATED, "the token has expired; send a new one")
+                waited: set[asyncio.Future[Any]] = {reading, self._ended}
                 await asyncio.wait(
-                    {reading, self._ended},
+                    waited,
                     timeout=min(left, LONGEST_WAIT),
                     return_when=asyncio.FIRST_COMPLETED,
                 )

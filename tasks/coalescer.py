@@ -240,9 +240,7 @@ class Coalescer:
 
     def depth(self) -> tuple[int, int]:
         """Return how many subjects wait and how many are leased."""
-        return int(cast("int", self._client.zcard(DUE))), int(
-            cast("int", self._client.zcard(LEASES))
-        )
+        return self._client.zcard(DUE), self._client.zcard(LEASES)
 
 
 def subject_keys(subject: Subject) -> list[str]:

@@ -97,7 +97,7 @@ class RefreshQueue:
             return str(result.id)
 
         try:
-            return await self._in_thread(send)
+            return str(await self._in_thread(send))
         except (OperationalError, RedisError, OSError, TimeoutError) as error:
             raise Unavailable("The queue does not answer; repeat the request.") from error
 

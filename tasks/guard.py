@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu.transport.redis import Channel
+from kombu.transport import redis as transport
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 def install() -> None:
     """Make the guard part of kombu's channel; a second call changes nothing."""
-    original = Channel._connparams  # noqa: SLF001  # there is no public hook
+    channel: Any = transport.Channel  # typed as if it had no private parts
+    original = channel._connparams  # noqa: SLF001  # there is no public hook
     if getattr(original, "guarded", False):
         return
 
@@ -26,4 +27,4 @@ def install() -> None:
         return original(self, *args, **kwargs)
 
     guarded.guarded = True  # type: ignore[attr-defined]
-    Channel._connparams = guarded  # noqa: SLF001
+    channel._connparams = guarded  # noqa: SLF001

@@ -4,8 +4,8 @@ Written from the published definitions alone: no totals, no versions, no roundin
 end. Everything is kept and everything is counted anew on each question, so that a mistake in the
 product's running totals cannot be repeated here.
 
-Two amounts are rounded as they arrive, half up, because that is the resolution at which the
-product keeps them: time to the millisecond, an attempt's percentage to six decimals.
+Only time is rounded as it arrives, half up, to the millisecond: the resolution at which the
+product keeps it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Progress:
     completed: set[str] = field(default_factory=set)
     plain: list[int] = field(default_factory=list)
     segments: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    attempts: list[int] = field(default_factory=list)
+    attempts: list[Fraction] = field(default_factory=list)
     keys: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
@@ -187,8 +187,8 @@ class Model:
         *,
         key: str | None = None,
     ) -> None:
-        """Add an attempt: its percentage in millionths, half up."""
-        result = half_up(exact(score) * 10**8 / exact(max_score))
+        """Add an attempt: its percentage, unrounded."""
+        result = exact(score) * 100 / exact(max_score)
         content = ("quiz", exact(score), exact(max_score))
         if progress := self._event(course, user, lesson, key, *content):
             progress.attempts.append(result)
@@ -205,7 +205,7 @@ class Model:
             if taught
         ]
         minutes = Fraction(sum(one.watched for one in students), 60_000)
-        attempts = [Fraction(result, 10**6) for one in students for result in one.attempts]
+        attempts = [result for one in students for result in one.attempts]
         return {
             "course_id": course,
             "students": len(students),

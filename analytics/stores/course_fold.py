@@ -110,7 +110,7 @@ class CourseFold:
             "frame": frame.text,
         }
         if state.totals.version == 0:
-            lessons = {key: _sums_document(sums) for key, sums in totals.sums.items()}
+            lessons = {key: sums.document() for key, sums in totals.sums.items()}
             try:
                 self._c.course_totals.insert_one(
                     {"_id": self.course_id, "lessons": lessons, **fields}
@@ -118,7 +118,7 @@ class CourseFold:
             except DuplicateKeyError:  # another worker made the first totals
                 return None
             return frame
-        fields |= {f"lessons.{key}": _sums_document(totals.sums[key]) for key in planned.touched}
+        fields |= {f"lessons.{key}": totals.sums[key].document() for key in planned.touched}
         result = self._c.course_totals.update_one(
             {"_id": self.course_id, "version": state.totals.version}, {"$set": fields}
         )
@@ -194,7 +194,7 @@ class CourseFold:
                     "cond": {"$gt": ["$$entry.seq", counted[document.document_id]]},
                 }
             }
-            settled = [
+            settled: list[dict[str, Any]] = [
                 {"$set": {"uncounted": left}},
                 {"$set": {"dirty": {"$cond": [{"$eq": ["$uncounted", []]}, "$$REMOVE", "$dirty"]}}},
             ]
@@ -252,12 +252,7 @@ def totals_from_document(stored: Document | None) -> CourseTotals:
         version=stored["version"],
         course_version=stored["course_version"],
         students=stored["students"],
-        sums={
-            key: LessonSums(
-                sums["completed"], sums["watch_ms"], sums["quiz_sum"], sums["quiz_count"]
-            )
-            for key, sums in lessons.items()
-        },
+        sums={key: LessonSums.from_document(sums) for key, sums in lessons.items()},
         pending=stored["pending"],
         latest_event_at=stored["latest_event_at"],
         request_id=stored["request_id"],
@@ -268,12 +263,3 @@ def dirty_from_document(document: Document) -> DirtyProgress:
     """Return a dirty progress document, its entries oldest first."""
     entries = tuple(Entry.from_document(entry) for entry in document["uncounted"])
     return DirtyProgress(str(document["_id"]), document["user_id"], document["alive"], entries)
-
-
-def _sums_document(sums: LessonSums) -> Document:
-    return {
-        "completed": sums.completed,
-        "watch_ms": sums.watch_ms,
-        "quiz_sum": sums.quiz_sum,
-        "quiz_count": sums.quiz_count,
-    }

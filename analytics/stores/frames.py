@@ -92,8 +92,8 @@ class Frames:
 
     async def _cached(self, subject: Subject) -> Frame | None:
         try:
-            version, text = await self._cache.hmget(subject.frame_key, ["version", "frame"])  # type: ignore[misc]
+            version, text = await self._cache.hmget(subject.frame_key, ["version", "frame"])
         except (RedisError, OSError, TimeoutError):
             log.debug("the cache did not answer: reading %s from the database", subject.name)
             return None
-        return None if version is None or text is None else Frame(int(version), text)
+        return None if version is None or text is None else Frame(int(version), str(text))

@@ -7,7 +7,7 @@ embedded server a scan).
 
     {_id, course_id, user_id, alive, seq, dirty?, last_accessed,
      lessons: {key: {completed_at?, plain_ms?, spans?, watch_ms}},
-     attempts: [{lesson_id, key, score, max_score, units, at}],
+     attempts: [{lesson_id, key, score, max_score, units, max_units, at}],
      uncounted: [entry…], keys: [{key, body, event}…]}
 """
 
@@ -20,6 +20,7 @@ from pymongo.errors import DuplicateKeyError, WriteError
 
 from analytics.errors import Conflict, Invalid, Unavailable
 from analytics.events import (
+    SCORE_UNIT,
     Enrolled,
     Event,
     LessonCompleted,
@@ -29,6 +30,7 @@ from analytics.events import (
     union,
 )
 from analytics.ids import digest, field_key, new_id
+from analytics.numbers import to_units
 from analytics.stores.async_mongo import AsyncCollections
 
 UNCOUNTED_LIMIT = 10_000
@@ -80,6 +82,15 @@ class Progress:
             return Accepted(event_id, changed=True, created=False)
         return await self._explain_unchanged(course_id, user_id, event_id, request)
 
+    async def remembered(self, course_id: str, user_id: str, request: Request) -> str | None:
+        """Return the event that the request's key stands for; raise `Conflict` as `append` does."""
+        if request.idempotency_key is None:
+            return None
+        document = await self._progress.find_one(
+            {"course_id": course_id, "user_id": user_id}, {"keys": 1}
+        )
+        return None if document is None else _remembered_event(document, request)
+
     async def remove(self, course_id: str, user_id: str, request: Request) -> None:
         """Take the student out of the course; absent students are no error."""
         await self._update(course_id, user_id, removal_pipeline(request), upsert=False)
@@ -123,18 +134,25 @@ class Progress:
         if document is None:
             # Removed and cleaned up since: what was asked changed nothing then.
             raise Unavailable("The student was just removed from the course; repeat the request.")
-        if request.idempotency_key is not None:
-            fingerprint = digest(request.idempotency_key)
-            for remembered in document.get("keys", ()):
-                if remembered["key"] == fingerprint:
-                    if remembered["body"] != request.body_digest:
-                        raise Conflict(
-                            "This Idempotency-Key was used for other content; take a new key."
-                        )
-                    return Accepted(remembered["event"], changed=False, created=False)
+        remembered = _remembered_event(document, request)
+        if remembered is not None:
+            return Accepted(remembered, changed=False, created=False)
         if len(document.get("uncounted", ())) >= UNCOUNTED_LIMIT:
             raise Unavailable("Too many events of this student wait to be counted.", retry_after=2)
         return Accepted(event_id, changed=False, created=False)
+
+
+def _remembered_event(document: dict[str, Any], request: Request) -> str | None:
+    if request.idempotency_key is None:
+        return None
+    fingerprint = digest(request.idempotency_key)
+    for remembered in document.get("keys", ()):
+        if remembered["key"] == fingerprint:
+            if remembered["body"] != request.body_digest:
+                raise Conflict("This Idempotency-Key was used for other content; take a new key.")
+            event: str = remembered["event"]
+            return event
+    return None
 
 
 def append_pipeline(event: Event, request: Request, event_id: str) -> list[dict[str, Any]]:
@@ -193,6 +211,7 @@ def removal_pipeline(request: Request) -> list[dict[str, Any]]:
                 {"$multiply": [{"$ifNull": ["$$lesson.v.watch_ms", 0]}, -1]},
                 0,
                 0,
+                0,
             ],
         }
     }
@@ -200,7 +219,14 @@ def removal_pipeline(request: Request) -> list[dict[str, Any]]:
         "$map": {
             "input": _or_empty("$attempts"),
             "as": "attempt",
-            "in": ["$$attempt.key", 0, 0, {"$multiply": ["$$attempt.units", -1]}, -1],
+            "in": [
+                "$$attempt.key",
+                0,
+                0,
+                {"$multiply": ["$$attempt.units", -1]},
+                -1,
+                "$$attempt.max_units",
+            ],
         }
     }
     entry = {
@@ -245,32 +271,35 @@ def _effect(event: Event, at: int) -> tuple[dict[str, Expression], Expression, E
             first = {"$lte": [f"{lesson}.completed_at", None]}
             completed_at = {"$ifNull": [f"{lesson}.completed_at", at]}
             gained = {"$cond": [first, 1, 0]}
-            return _lesson(key, {"completed_at": completed_at}), first, [[key, gained, 0, 0, 0]]
+            return _lesson(key, {"completed_at": completed_at}), first, [[key, gained, 0, 0, 0, 0]]
         case SecondsWatched(milliseconds=milliseconds):
             plain = {"$add": [{"$ifNull": [f"{lesson}.plain_ms", 0]}, milliseconds]}
             total = {"$add": [{"$ifNull": [f"{lesson}.watch_ms", 0]}, milliseconds]}
             change = _lesson(key, {"plain_ms": plain, "watch_ms": total})
-            return change, milliseconds > 0, [[key, 0, milliseconds, 0, 0]]
+            return change, milliseconds > 0, [[key, 0, milliseconds, 0, 0, 0]]
         case SpansWatched(spans=spans):
             before = _or_empty(f"{lesson}.spans")
             after = _merged_spans(before, spans)
             gained = {"$subtract": [_length(after), _length(before)]}
             total = {"$add": [{"$ifNull": [f"{lesson}.watch_ms", 0]}, gained]}
             change = _lesson(key, {"spans": after, "watch_ms": total})
-            return change, {"$gt": [gained, 0]}, [[key, 0, gained, 0, 0]]
+            return change, {"$gt": [gained, 0]}, [[key, 0, gained, 0, 0, 0]]
         case QuizAttempted():
+            units = to_units(event.score, SCORE_UNIT)
+            max_units = to_units(event.max_score, SCORE_UNIT)
             attempt = {
                 "lesson_id": _literal(event.lesson_id),
                 "key": key,
                 "score": event.score,
                 "max_score": event.max_score,
-                "units": event.units,
+                "units": units,
+                "max_units": max_units,
                 "at": at,
             }
             return (
                 {"attempts": _appended("$attempts", attempt)},
                 True,
-                [[key, 0, 0, event.units, 1]],
+                [[key, 0, 0, units, 1, max_units]],
             )
 
 

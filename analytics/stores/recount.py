@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.events import Part
 from analytics.numbers import LessonSums
 from analytics.stores.course_fold import totals_from_document
 from analytics.stores.mongo import Collections, Document
@@ -25,7 +26,7 @@ SCAN_TRIES = 6
 SETTLE_SECONDS = 0.5
 
 _PROJECTION = {
-    "user_id": 1, "alive": 1, "attempts.key": 1, "attempts.units": 1, "uncounted": 1, "lessons": 1,
+    "alive": 1, "attempts": 1, "uncounted": 1, "lessons": 1,
 }  # fmt: skip
 
 
@@ -89,15 +90,7 @@ def repair_course(collections: Collections, course_id: str) -> bool:
     recount = recount_course(collections, course_id)
     if recount is None:
         return False
-    lessons = {
-        key: {
-            "completed": sums.completed,
-            "watch_ms": sums.watch_ms,
-            "quiz_sum": sums.quiz_sum,
-            "quiz_count": sums.quiz_count,
-        }
-        for key, sums in recount.sums.items()
-    }
+    lessons = {key: sums.document() for key, sums in recount.sums.items()}
     result = collections.course_totals.update_one(
         {"_id": course_id, "version": recount.version},
         {
@@ -192,27 +185,21 @@ def _add_counted(document: Document, counted_to: int, sums: dict[str, LessonSums
     """Add what the totals should hold of a document; return its students (1 or 0)."""
     for key, lesson in document.get("lessons", {}).items():
         completed = int(lesson.get("completed_at") is not None)
-        _add(sums, key, (completed, lesson.get("watch_ms", 0), 0, 0), +1)
+        _add(sums, Part(key, completed, lesson.get("watch_ms", 0)), +1)
     for attempt in document.get("attempts", ()):
-        _add(sums, attempt["key"], (0, 0, attempt["units"], 1), +1)
+        units, largest = attempt["units"], attempt["max_units"]
+        _add(sums, Part(attempt["key"], 0, 0, units, 1, largest), +1)
     students = int(document["alive"])
     for entry in document.get("uncounted", ()):
         if entry["seq"] > counted_to:
             students -= entry["students"]
-            for key, *part in entry["parts"]:
-                _add(sums, key, tuple(part), -1)
+            for part in entry["parts"]:
+                _add(sums, Part(*part), -1)
     return students
 
 
-def _add(sums: dict[str, LessonSums], key: str, part: tuple[int, ...], sign: int) -> None:
-    before = sums.get(key, LessonSums())
-    completed, watch_ms, quiz_sum, quiz_count = part
-    sums[key] = LessonSums(
-        before.completed + sign * completed,
-        before.watch_ms + sign * watch_ms,
-        before.quiz_sum + sign * quiz_sum,
-        before.quiz_count + sign * quiz_count,
-    )
+def _add(sums: dict[str, LessonSums], part: Part, sign: int) -> None:
+    sums[part.key] = sums.get(part.key, LessonSums()).plus(part, sign)
 
 
 def _totals(collections: Collections, course_id: str) -> CourseTotals:

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 
 from analytics.courses import Strict, lesson_ids
-from analytics.errors import Invalid
+from analytics.errors import Invalid, NotFound
 from analytics.events import Event, LessonCompleted, QuizAttempted, SecondsWatched, SpansWatched
 from analytics.ids import Id
-from analytics.numbers import percent_units, to_units
+from analytics.numbers import to_units
 from analytics.own_progress import own_progress
 from analytics.subjects import PLATFORM, Subject
 from api.dependencies import (
@@ -114,8 +114,7 @@ async def add_quiz_attempt(  # noqa: PLR0913  # as above
     idempotency_key: IdempotencyKey = None,
 ) -> dict[str, str]:
     """Record a quiz attempt; every attempt counts."""
-    units = percent_units(body.score, body.max_score)
-    event = QuizAttempted(lesson_id, body.score, body.max_score, units)
+    event = QuizAttempted(lesson_id, body.score, body.max_score)
     return await _accept(event, body, caller, services, request_id, idempotency_key)
 
 
@@ -144,13 +143,20 @@ async def _accept(  # noqa: PLR0913  # the one path of all progress events
     """Store the event durably, then mark its course; answer with the receipt."""
     student = acted_for(caller, body.user_id)
     lesson_id: str = getattr(event, "lesson_id", "")
-    await services.outlines.require_lesson(body.course_id, lesson_id)
     if key is not None and not key.isprintable():
         raise Invalid("Idempotency-Key must be printable text of 1 to 200 characters.")
     content = body.model_dump(mode="json") if key is not None else {}
     request = progress_request(
         request_id, key, f"{type(event).__name__}\x1f{lesson_id}\x1f{caller.sub}", content
     )
+    try:
+        await services.outlines.require_lesson(body.course_id, lesson_id)
+    except NotFound:
+        # A repeat is answered as the first time, also where the lesson is gone since.
+        repeated = await services.progress.remembered(body.course_id, student, request)
+        if repeated is None:
+            raise
+        return {"receipt": _receipt(body.course_id, student, repeated), "course_id": body.course_id}
     accepted = await services.progress.append(body.course_id, student, event, request)
     if accepted.changed:
         subjects = [Subject(body.course_id)]

@@ -16,7 +16,9 @@ COURSE = Subject("c")
 
 def test_an_older_or_equal_frame_is_neither_cached_nor_sent(valkey: redis.Redis) -> None:
     publisher = Publisher(valkey)
-    with valkey.pubsub(ignore_subscribe_messages=True) as listener:
+    with valkey.pubsub(  # type: ignore[no-untyped-call]
+        ignore_subscribe_messages=True
+    ) as listener:
         listener.subscribe(COURSE.channel)
         eventually(lambda: valkey.pubsub_numsub(COURSE.channel)[0][1] == 1)
         assert publisher.publish(COURSE, Frame(2, "two"))
@@ -31,7 +33,9 @@ def test_an_older_or_equal_frame_is_neither_cached_nor_sent(valkey: redis.Redis)
 
 def test_a_publication_is_announced_to_every_process(valkey: redis.Redis) -> None:
     others = valkey.pubsub_numsub(ANNOUNCEMENTS)[0][1]
-    with valkey.pubsub(ignore_subscribe_messages=True) as listener:
+    with valkey.pubsub(  # type: ignore[no-untyped-call]
+        ignore_subscribe_messages=True
+    ) as listener:
         listener.subscribe(ANNOUNCEMENTS)
         eventually(lambda: valkey.pubsub_numsub(ANNOUNCEMENTS)[0][1] > others)
         Publisher(valkey).publish(COURSE, Frame(7, "seven"))

@@ -23,7 +23,7 @@ def act(world: World) -> None:
     world.append("c", "ann", LessonCompleted("a"))
     world.append("c", "ann", SecondsWatched("a", 60_000))
     world.append("c", "bob", LessonCompleted("b"))
-    world.append("c", "bob", QuizAttempted("b", 1, 2, 50_000_000))
+    world.append("c", "bob", QuizAttempted("b", 1, 2))
     world.append("c", "eve", LessonCompleted("b"))
     world.remove("c", "eve")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from fractions import Fraction
 from typing import Any
 
 from hypothesis import HealthCheck, given
@@ -17,7 +18,7 @@ from analytics.events import (
     SecondsWatched,
     SpansWatched,
 )
-from analytics.numbers import percent_units, to_units
+from analytics.numbers import to_units
 from analytics.settings import Settings
 from analytics.stores.mongo import Collections, Document, ensure_indexes
 from analytics.stores.recount import course_drift, platform_drift
@@ -95,13 +96,12 @@ def take(  # noqa: C901, PLR0912  # one case a step, each of two lines
             world.append(where, who, SecondsWatched(what, to_units(amount, 1_000)))
             unchecked(model, where, who).plain.append(to_units(amount, 1_000))
         case ("segments", where, who, what, stretches):
-            units = tuple((to_units(a, 1_000), to_units(b, 1_000)) for a, b in stretches)
-            world.append(where, who, SpansWatched(what, units))
-            unchecked(model, where, who).segments.setdefault(what, []).extend(units)
+            in_ms = tuple((to_units(a, 1_000), to_units(b, 1_000)) for a, b in stretches)
+            world.append(where, who, SpansWatched(what, in_ms))
+            unchecked(model, where, who).segments.setdefault(what, []).extend(in_ms)
         case ("quiz", where, who, what, score, largest):
-            units = percent_units(score, largest)
-            world.append(where, who, QuizAttempted(what, score, largest, units))
-            unchecked(model, where, who).attempts.append(units)
+            world.append(where, who, QuizAttempted(what, score, largest))
+            unchecked(model, where, who).attempts.append(Fraction(score, largest) * 100)
         case ("enrol", where, who):
             world.append(where, who, Enrolled())
             model.enrol(where, who)

@@ -93,7 +93,7 @@ def dirty_document(user: str, at: int) -> dict[str, object]:
         "at": at,
         "request_id": "r",
         "students": 1,
-        "parts": [["_a", 0, 60_000, 0, 0]],
+        "parts": [["_a", 0, 60_000, 0, 0, 0]],
     }
     return {
         "course_id": "c",
@@ -115,7 +115,7 @@ def add_minute(collections: Collections, user: str) -> None:
         "at": 1,
         "request_id": "r",
         "students": 0,
-        "parts": [["_a", 0, 60_000, 0, 0]],
+        "parts": [["_a", 0, 60_000, 0, 0, 0]],
     }
     collections.progress.update_one(
         {"course_id": "c", "user_id": user},

@@ -16,7 +16,6 @@ from analytics.numbers import (
     LessonSums,
     course_numbers,
     half_up,
-    percent_units,
     platform_numbers,
     to_units,
 )
@@ -55,10 +54,11 @@ def test_seconds_are_kept_to_the_millisecond(seconds: float, milliseconds: int) 
     assert to_units(seconds, 1_000) == milliseconds
 
 
-def test_percentages_are_kept_to_six_decimals() -> None:
-    assert percent_units(1, 3) == 33_333_333
-    assert percent_units(2, 3) == 66_666_667
-    assert percent_units(0.1, 0.3) == 33_333_333
+def test_a_mean_of_thirds_that_lies_on_a_half_is_rounded_up() -> None:
+    quiz = ((3_000_000, 3_000_150, 3),)  # 1/3, 1/3 and 1.00015/3: exactly 33.335 %
+    assert (
+        course_numbers("c", 1, {"q": LessonSums(quiz=quiz)}, (), "now")["avg_quiz_score"] == 33.34
+    )
 
 
 @given(st.text(min_size=1, max_size=50))
@@ -96,7 +96,7 @@ def test_a_course_without_students_or_lessons_shows_zeros() -> None:
 def test_completions_of_removed_lessons_do_not_count_but_their_seconds_and_scores_do() -> None:
     sums = {
         "here": LessonSums(completed=1, watch_ms=60_000),
-        "gone": LessonSums(completed=2, watch_ms=60_000, quiz_sum=50_000_000, quiz_count=1),
+        "gone": LessonSums(completed=2, watch_ms=60_000, quiz=((2, 1, 1),)),
     }
     numbers = course_numbers("c", 2, sums, ["here"], "now")
     assert numbers["avg_completion"] == 50.0
