@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from kombu import Queue
+
 from analytics.errors import SettingsError
 from analytics.settings import Settings
 
@@ -53,6 +55,7 @@ task_create_missing_queues = True
 
 # -- Queues: what a screen waits for is never behind bulk work --
 task_default_queue = "refresh"
+task_queues = [Queue("refresh"), Queue("scheduled"), Queue("bulk")]  # a plain worker takes all
 task_routes = {
     "tasks.refresh_course": {"queue": "refresh"},
     "tasks.refresh_platform": {"queue": "refresh"},

@@ -11,12 +11,21 @@ from typing import Any
 
 import structlog
 
+
+def _without_repeats(_: Any, __: str, event: Any) -> Any:
+    """Drop what Celery and uvicorn attach although the line says it already."""
+    for name in ("data", "color_message"):
+        event.pop(name, None)
+    return event
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.stdlib.ExtraAdder(),
+    _without_repeats,
 ]
 
 

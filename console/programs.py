@@ -140,6 +140,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "DEMO": "on" if settings.demo else "off",
         "PYTHONUNBUFFERED": "1",  # a log line is in its file when it is written
         TETHER: shlex.join(tether_command()),
+        # Without a password Flower stands on loopback only; its API is as open as its pages then.
+        "FLOWER_UNAUTHENTICATED_API": None if settings.flower_basic_auth else "true",
     }
     return {name: str(value) for name, value in given.items() if value is not None}
 
