@@ -12,6 +12,7 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | `coursepulse:frame:{subject}` | hash: version, frame | 1 day after the last publish |
 | `coursepulse:{refresh}:due` | sorted set: waiting subjects by due time | entries end |
 | `coursepulse:{refresh}:leases` | sorted set: refreshes in flight by lease end | the same |
+| `coursepulse:{refresh}:queued` | sorted set: those of them not started yet | the same |
 | `coursepulse:{refresh}:subject:{s}` | hash: marks, fence, last start | 10 minutes |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |
 | `coursepulse:redbeat:*` | the schedule | redbeat's: rewritten at its start |

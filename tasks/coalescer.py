@@ -6,10 +6,11 @@ a lease is finished and marks came meanwhile, the subject is due at the end of i
 that ends unfinished makes the subject due again. Each lease has a fence: a number never used again,
 also after Redis lost everything; work that carries an older fence is dropped.
 
-At most `MAXIMUM_LEASES` subjects are leased at once; the rest wait in `due`, first come first
-served. So Celery's queue stays short, and neither a hot course nor ten thousand cold ones can
-starve the others. When refreshes cannot keep up, they wait here longer and the effective window
-grows by itself.
+At most `MAXIMUM_QUEUED` subjects are enqueued and not started; the rest wait in `due`, first come
+first served. So Celery's queue stays short enough for a lease, and neither a hot course nor ten
+thousand cold ones can starve the others. The window of a subject grows with what its refresh took
+(`WINDOW_FACTOR`): when the queue is long or the database slow, refreshes become fewer, and each of
+them counts more events.
 
 Only Redis's clock counts. A time further ahead than its maximum (an older state was restored, the
 clock was set back) counts as now.
@@ -27,19 +28,22 @@ from analytics.subjects import PREFIX, Subject
 # One hash tag keeps the keys of a script in one slot.
 DUE = PREFIX + "{refresh}:due"
 LEASES = PREFIX + "{refresh}:leases"
+QUEUED = PREFIX + "{refresh}:queued"
 SUBJECT = PREFIX + "{refresh}:subject:"
 
 LEASE_MS = 3_000
 MAXIMUM_WINDOW_MS = 60_000
 SUBJECT_SECONDS = 600
-MAXIMUM_LEASES = 24
+MAXIMUM_QUEUED = 8
+WINDOW_FACTOR = 5
+LONGEST_GROWN_WINDOW_MS = 3_000
 
 _COMMON = """
 local now_parts = redis.call('TIME')
 local now_us = now_parts[1] * 1000000 + now_parts[2]
 local now = math.floor(now_us / 1000)
-local due_key, leases_key = KEYS[1], KEYS[2]
-local lease_ms, maximum_window, maximum_leases = @LEASE_MS@, @WINDOW_MS@, @LEASES@
+local due_key, leases_key, queued_key = KEYS[1], KEYS[2], KEYS[3]
+local lease_ms, maximum_window, maximum_queued = @LEASE_MS@, @WINDOW_MS@, @QUEUED@
 
 local function lease(subject_key, subject)
   local fence = tonumber(redis.call('HGET', subject_key, 'fence') or '0') + 1
@@ -47,6 +51,7 @@ local function lease(subject_key, subject)
   redis.call('HSET', subject_key, 'fence', string.format('%.0f', fence))
   redis.call('EXPIRE', subject_key, @SECONDS@)
   redis.call('ZADD', leases_key, now + lease_ms, subject)
+  redis.call('ZADD', queued_key, now + lease_ms, subject)
   redis.call('ZREM', due_key, subject)
   return string.format('%.0f', fence)
 end
@@ -54,6 +59,12 @@ end
 local function leased(subject)
   local ends = tonumber(redis.call('ZSCORE', leases_key, subject) or '0')
   return ends > now and ends - now <= lease_ms
+end
+
+local function room()
+  redis.call('ZREMRANGEBYSCORE', queued_key, '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', queued_key, now + lease_ms + 1, '+inf')
+  return maximum_queued - redis.call('ZCARD', queued_key)
 end
 
 local function holds(subject_key, subject, fence)
@@ -68,7 +79,9 @@ def _script(body: str) -> str:
     constants = {
         "LEASE_MS": LEASE_MS,
         "WINDOW_MS": MAXIMUM_WINDOW_MS,
-        "LEASES": MAXIMUM_LEASES,
+        "QUEUED": MAXIMUM_QUEUED,
+        "FACTOR": WINDOW_FACTOR,
+        "GROWN_MS": LONGEST_GROWN_WINDOW_MS,
         "SECONDS": SUBJECT_SECONDS,
     }
     text = _COMMON + body
@@ -77,31 +90,30 @@ def _script(body: str) -> str:
     return text
 
 
-# KEYS: due, leases, subject. ARGV: subject, window ms, 1 to count a mark (0: wake an idle one).
+# KEYS: due, leases, queued, subject. ARGV: subject, window ms, 1 to count a mark (0: only wake).
 # Returns the fence where the caller has to enqueue, else "".
 MARK = _script("""
 local subject, window = ARGV[1], tonumber(ARGV[2])
 if ARGV[3] == '1' then
-  redis.call('HINCRBY', KEYS[3], 'marks', 1)
-  redis.call('EXPIRE', KEYS[3], @SECONDS@)
+  redis.call('HINCRBY', KEYS[4], 'marks', 1)
+  redis.call('EXPIRE', KEYS[4], @SECONDS@)
 end
 if leased(subject) then return '' end
 local due = tonumber(redis.call('ZSCORE', due_key, subject) or '0')
 if due > now and due - now <= maximum_window then return '' end
-local started = tonumber(redis.call('HGET', KEYS[3], 'started') or '0')
-if started > now then started = 0 end
-if started + window > now then
-  redis.call('ZADD', due_key, started + window, subject)
+local free_at = tonumber(redis.call('HGET', KEYS[4], 'free_at') or '0')
+if free_at > now and free_at - now <= maximum_window then
+  redis.call('ZADD', due_key, free_at, subject)
   return ''
 end
-if redis.call('ZCARD', leases_key) >= maximum_leases then
+if room() <= 0 then
   redis.call('ZADD', due_key, 'NX', now, subject)
   return ''
 end
-return lease(KEYS[3], subject)
+return lease(KEYS[4], subject)
 """)
 
-# KEYS: due, leases. ARGV: the prefix of subject keys, how many at most.
+# KEYS: due, leases, queued. ARGV: the prefix of subject keys, how many at most.
 # Returns [milliseconds until the next is due or -1, subject, fence, subject, fence, …].
 TAKE = _script("""
 local ended = redis.call('ZRANGEBYSCORE', leases_key, '-inf', now, 'LIMIT', 0, 100)
@@ -116,10 +128,10 @@ for _, subject in ipairs(odd) do
 end
 local far = redis.call('ZRANGEBYSCORE', due_key, now + maximum_window + 1, '+inf', 'LIMIT', 0, 100)
 for _, subject in ipairs(far) do redis.call('ZADD', due_key, now, subject) end
-local room = math.min(maximum_leases - redis.call('ZCARD', leases_key), tonumber(ARGV[2]))
+local count = math.min(room(), tonumber(ARGV[2]))
 local answer = {-1}
-if room > 0 then
-  local ready = redis.call('ZRANGEBYSCORE', due_key, '-inf', now, 'LIMIT', 0, room)
+if count > 0 then
+  local ready = redis.call('ZRANGEBYSCORE', due_key, '-inf', now, 'LIMIT', 0, count)
   for _, subject in ipairs(ready) do
     answer[#answer + 1] = subject
     answer[#answer + 1] = lease(ARGV[1] .. subject, subject)
@@ -130,36 +142,40 @@ if first[2] then answer[1] = math.max(0, tonumber(first[2]) - now) end
 return answer
 """)
 
-# KEYS: due, leases, subject. ARGV: subject, fence.
+# KEYS: due, leases, queued, subject. ARGV: subject, fence, window ms.
 # Returns the marks seen at the start, or -1 where the fence is stale.
 START = _script("""
-if redis.call('HGET', KEYS[3], 'fence') ~= ARGV[2] then return -1 end
+if redis.call('HGET', KEYS[4], 'fence') ~= ARGV[2] then return -1 end
 redis.call('ZADD', leases_key, now + lease_ms, ARGV[1])
 redis.call('ZREM', due_key, ARGV[1])
-redis.call('HSET', KEYS[3], 'started', now)
-return tonumber(redis.call('HGET', KEYS[3], 'marks') or '0')
+redis.call('ZREM', queued_key, ARGV[1])
+redis.call('HSET', KEYS[4], 'started', now, 'free_at', now + tonumber(ARGV[3]))
+return tonumber(redis.call('HGET', KEYS[4], 'marks') or '0')
 """)
 
-# KEYS: due, leases, subject. ARGV: subject, fence. Returns 1 where the lease is still held.
+# KEYS: due, leases, queued, subject. ARGV: subject, fence. Returns 1 where the lease is still held.
 RENEW = _script("""
-if not holds(KEYS[3], ARGV[1], ARGV[2]) then return 0 end
+if not holds(KEYS[4], ARGV[1], ARGV[2]) then return 0 end
 redis.call('ZADD', leases_key, 'XX', now + lease_ms, ARGV[1])
 return 1
 """)
 
-# KEYS: due, leases, subject. ARGV: subject, fence, marks seen at start, delay ms or -1, window
+# KEYS: due, leases, queued, subject. ARGV: subject, fence, marks at start, delay ms or -1, window
 # ms. A delay asks for another refresh in any case. Returns 1 where the lease was still held.
 FINISH = _script("""
-if not holds(KEYS[3], ARGV[1], ARGV[2]) then return 0 end
+if not holds(KEYS[4], ARGV[1], ARGV[2]) then return 0 end
 redis.call('ZREM', leases_key, ARGV[1])
-local delay = tonumber(ARGV[4])
-local marks = tonumber(redis.call('HGET', KEYS[3], 'marks') or '0')
+local delay, window = tonumber(ARGV[4]), tonumber(ARGV[5])
+local started = tonumber(redis.call('HGET', KEYS[4], 'started') or '0')
+local took = math.max(0, now - started)
+local free_at = started + math.max(window, math.min(took * @FACTOR@, @GROWN_MS@))
+if free_at - now > maximum_window then free_at = now end
+redis.call('HSET', KEYS[4], 'free_at', free_at)
+local marks = tonumber(redis.call('HGET', KEYS[4], 'marks') or '0')
 if delay >= 0 then
   redis.call('ZADD', due_key, now + delay, ARGV[1])
 elseif marks ~= tonumber(ARGV[3]) then
-  local started = tonumber(redis.call('HGET', KEYS[3], 'started') or '0')
-  local ends = started + tonumber(ARGV[5])
-  redis.call('ZADD', due_key, math.max(now, math.min(ends, now + maximum_window)), ARGV[1])
+  redis.call('ZADD', due_key, math.max(now, free_at), ARGV[1])
 end
 return 1
 """)
@@ -198,7 +214,9 @@ class Coalescer:
 
     def take(self, count: int) -> tuple[list[Lease], int | None]:
         """Lease up to `count` due subjects; return them and the ms until the next is due."""
-        wait, *flat = cast("list[Any]", self._take(keys=[DUE, LEASES], args=[SUBJECT, count]))
+        wait, *flat = cast(
+            "list[Any]", self._take(keys=[DUE, LEASES, QUEUED], args=[SUBJECT, count])
+        )
         leases = [
             Lease(Subject.parse(name), fence)
             for name, fence in zip(flat[::2], flat[1::2], strict=True)
@@ -211,7 +229,8 @@ class Coalescer:
             cast(
                 "int",
                 self._start(
-                    keys=subject_keys(lease.subject), args=[lease.subject.name, lease.fence]
+                    keys=subject_keys(lease.subject),
+                    args=[lease.subject.name, lease.fence, self._window_ms],
                 ),
             )
         )
@@ -245,4 +264,4 @@ class Coalescer:
 
 def subject_keys(subject: Subject) -> list[str]:
     """Return the keys of a subject's scripts."""
-    return [DUE, LEASES, SUBJECT + subject.name]
+    return [DUE, LEASES, QUEUED, SUBJECT + subject.name]

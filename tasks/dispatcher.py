@@ -17,11 +17,12 @@ from analytics.settings import Settings
 from analytics.stores import redis as redis_store
 from analytics.stores.mongo import Collections, connect
 from analytics.subjects import RECONCILE_TURN
-from tasks.coalescer import MAXIMUM_LEASES, Coalescer
+from tasks.coalescer import MAXIMUM_QUEUED, Coalescer
 from tasks.reconcile import reconcile_now
 from tasks.sending import send_refresh
 
 IDLE_SECONDS = 0.05
+FULL_SECONDS = 0.005  # something is due, but the queue is full
 RECONCILE_MS = 2_000
 TROUBLE_SECONDS = 0.5
 
@@ -67,12 +68,12 @@ class Dispatcher(threading.Thread):
 
     @staticmethod
     def _dispatch(coalescer: Coalescer) -> float:
-        leases, next_due_ms = coalescer.take(MAXIMUM_LEASES)
+        leases, next_due_ms = coalescer.take(MAXIMUM_QUEUED)
         for lease in leases:
             send_refresh(lease)
         if next_due_ms is None:
             return IDLE_SECONDS
-        return min(IDLE_SECONDS, next_due_ms / 1000)
+        return min(IDLE_SECONDS, max(FULL_SECONDS, next_due_ms / 1000))
 
 
 class _Running:

@@ -16,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError, WriteError
+from pymongo import UpdateOne
+from pymongo.errors import OperationFailure
 
 from analytics.errors import Conflict, Invalid, Unavailable
 from analytics.events import (
@@ -32,10 +33,12 @@ from analytics.events import (
 from analytics.ids import digest, field_key, new_id
 from analytics.numbers import to_units
 from analytics.stores.async_mongo import AsyncCollections
+from analytics.stores.group_commit import GroupCommit, Written
 
 UNCOUNTED_LIMIT = 10_000
 KEYS_REMEMBERED = 200
 UPSERT_TRIES = 8
+_DUPLICATE_KEY = 11000
 _TOO_LARGE = frozenset({10334, 17419, 17420, 17280})
 
 Expression = Any
@@ -65,6 +68,9 @@ class Progress:
 
     def __init__(self, collections: AsyncCollections) -> None:
         self._progress = collections.progress
+        self._writes = GroupCommit(collections.progress)
+        # An enrolment's answer says whether it changed something: it travels alone.
+        self._enrolments = GroupCommit(collections.progress, batch=1)
 
     async def append(
         self, course_id: str, user_id: str, event: Event, request: Request
@@ -75,12 +81,13 @@ class Progress:
         """
         event_id = new_id()
         pipeline = append_pipeline(event, request, event_id)
-        result = await self._update(course_id, user_id, pipeline, upsert=True)
-        if result.upserted_id is not None:
-            return Accepted(event_id, changed=True, created=True)
-        if result.modified_count:
-            return Accepted(event_id, changed=True, created=False)
-        return await self._explain_unchanged(course_id, user_id, event_id, request)
+        writes = self._enrolments if isinstance(event, Enrolled) else self._writes
+        written = await self._update(writes, course_id, user_id, pipeline, upsert=True)
+        if written.changed:
+            return Accepted(event_id, changed=True, created=written.created)
+        return await self._explain_unchanged(
+            course_id, user_id, event_id, request, certain=written.changed is not None
+        )
 
     async def remembered(self, course_id: str, user_id: str, request: Request) -> str | None:
         """Return the event that the request's key stands for; raise `Conflict` as `append` does."""
@@ -93,7 +100,8 @@ class Progress:
 
     async def remove(self, course_id: str, user_id: str, request: Request) -> None:
         """Take the student out of the course; absent students are no error."""
-        await self._update(course_id, user_id, removal_pipeline(request), upsert=False)
+        pipeline = removal_pipeline(request)
+        await self._update(self._writes, course_id, user_id, pipeline, upsert=False)
 
     async def courses_of(self, user_id: str) -> list[str]:
         """Return the courses that hold a progress document of the student."""
@@ -108,38 +116,52 @@ class Progress:
         return document if document is not None and document["alive"] else None
 
     async def _update(
-        self, course_id: str, user_id: str, pipeline: list[Any], *, upsert: bool
-    ) -> Any:
+        self,
+        writes: GroupCommit,
+        course_id: str,
+        user_id: str,
+        pipeline: list[Any],
+        *,
+        upsert: bool,
+    ) -> Written:
         key = {"course_id": course_id, "user_id": user_id}
+        operation = UpdateOne(key, pipeline, upsert=upsert)
         for _ in range(UPSERT_TRIES):
-            try:
-                return await self._progress.update_one(key, pipeline, upsert=upsert)
-            except DuplicateKeyError:
-                # Two first events of a new student raced: the document is there now, so the very
-                # same update applies. It never means that this event was stored.
-                continue
-            except WriteError as error:
-                if error.code in _TOO_LARGE:
-                    message = "The student's progress in this course has reached its largest size."
-                    raise Invalid(message) from error
-                raise
+            written = await writes.update(operation)
+            if written.error is None:
+                return written
+            if written.error in _TOO_LARGE:
+                raise Invalid("The student's progress in this course has reached its largest size.")
+            if written.error != _DUPLICATE_KEY:
+                message = f"a progress update failed with code {written.error}"
+                raise OperationFailure(message, written.error)
+            # Two first events of a new student raced: the document is there now, so the very same
+            # update applies. It never means that this event was stored.
         raise Unavailable("The student's progress is changing too fast; repeat the request.")
 
     async def _explain_unchanged(
-        self, course_id: str, user_id: str, event_id: str, request: Request
+        self, course_id: str, user_id: str, event_id: str, request: Request, *, certain: bool
     ) -> Accepted:
+        """Tell why the document did not change, or (not `certain`) whether it did.
+
+        An event with a key is found by it. One without is found among the uncounted, or was
+        counted already, or added nothing; the course is marked in any case, which harms nobody.
+        """
         document = await self._progress.find_one(
-            {"course_id": course_id, "user_id": user_id}, {"keys": 1, "uncounted.seq": 1}
+            {"course_id": course_id, "user_id": user_id}, {"keys": 1, "uncounted": 1}
         )
         if document is None:
             # Removed and cleaned up since: what was asked changed nothing then.
             raise Unavailable("The student was just removed from the course; repeat the request.")
         remembered = _remembered_event(document, request)
         if remembered is not None:
-            return Accepted(remembered, changed=False, created=False)
-        if len(document.get("uncounted", ())) >= UNCOUNTED_LIMIT:
+            return Accepted(remembered, changed=remembered == event_id, created=False)
+        uncounted = document.get("uncounted", ())
+        if any(entry["event"] == event_id for entry in uncounted):
+            return Accepted(event_id, changed=True, created=False)
+        if len(uncounted) >= UNCOUNTED_LIMIT:
             raise Unavailable("Too many events of this student wait to be counted.", retry_after=2)
-        return Accepted(event_id, changed=False, created=False)
+        return Accepted(event_id, changed=not certain, created=False)
 
 
 def _remembered_event(document: dict[str, Any], request: Request) -> str | None:

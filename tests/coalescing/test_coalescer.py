@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from analytics.subjects import PLATFORM, Subject
-from tasks.coalescer import DUE, LEASE_MS, LEASES, MAXIMUM_LEASES, Coalescer, Lease, subject_keys
+from tasks.coalescer import DUE, LEASE_MS, LEASES, MAXIMUM_QUEUED, Coalescer, Lease, subject_keys
 from tests.stack import eventually
 
 COURSE = Subject("c")
@@ -145,10 +145,10 @@ def test_waking_an_idle_subject_leads_and_a_busy_one_is_left_alone(quick: Coales
 
 
 def test_the_queue_stays_short_and_the_rest_wait_in_order(coalescer: Coalescer) -> None:
-    subjects = [Subject(f"c{number}") for number in range(3 * MAXIMUM_LEASES)]
+    subjects = [Subject(f"c{number}") for number in range(3 * MAXIMUM_QUEUED)]
     first = [lease for subject in subjects if (lease := coalescer.mark(subject)) is not None]
-    assert [lease.subject for lease in first] == subjects[:MAXIMUM_LEASES]
-    assert coalescer.depth() == (2 * MAXIMUM_LEASES, MAXIMUM_LEASES)
+    assert [lease.subject for lease in first] == subjects[:MAXIMUM_QUEUED]
+    assert coalescer.depth() == (2 * MAXIMUM_QUEUED, MAXIMUM_QUEUED)
 
     served = {lease.subject for lease in finishing(coalescer, first)}
     assert served == set(subjects)
@@ -162,11 +162,11 @@ def finishing(coalescer: Coalescer, leases: list[Lease]) -> Iterator[Lease]:
             assert marks is not None
             coalescer.finish(lease, marks)
             yield lease
-        leases, _ = coalescer.take(MAXIMUM_LEASES)
+        leases, _ = coalescer.take(MAXIMUM_QUEUED)
 
 
 def test_a_hot_subject_cannot_starve_a_waiting_one(quick: Coalescer) -> None:
-    hot, cold = Subject("hot"), [Subject(f"cold{n}") for n in range(2 * MAXIMUM_LEASES)]
+    hot, cold = Subject("hot"), [Subject(f"cold{n}") for n in range(2 * MAXIMUM_QUEUED)]
     leases = [leased(quick, hot)]
     for subject in cold:
         lease = quick.mark(subject)
@@ -180,10 +180,10 @@ def test_a_hot_subject_cannot_starve_a_waiting_one(quick: Coalescer) -> None:
             quick.mark(hot)
             quick.finish(lease, marks)
             served.add(lease.subject)
-        leases, _ = quick.take(MAXIMUM_LEASES)
+        leases, _ = quick.take(MAXIMUM_QUEUED)
     assert set(cold) <= served
 
 
 def test_every_key_has_an_end(coalescer: Coalescer, valkey: redis.Redis) -> None:
     leased(coalescer)
-    assert int(valkey.ttl(subject_keys(COURSE)[2])) > 0
+    assert int(valkey.ttl(subject_keys(COURSE)[3])) > 0

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from analytics.clock import now_ms
 from analytics.errors import Conflict, Unavailable
 from analytics.events import LessonCompleted, SecondsWatched
 from analytics.ids import new_id
 from analytics.stores.async_mongo import AsyncCollections
+from analytics.stores.group_commit import GroupCommit
 from analytics.stores.progress import UNCOUNTED_LIMIT, Progress, Request
 from analytics.stores.recount import course_drift
 from tests.fold.world import World
 
 
 class RacingCollection:
-    """A collection in which another first event of the student always comes first."""
+    """A collection in which another first event of the student comes first, once."""
 
     def __init__(self, collection: Any, race: Any) -> None:
         self._collection = collection
         self._race = race
 
-    async def update_one(self, *arguments: Any, **options: Any) -> Any:
+    async def bulk_write(self, operations: list[Any], **options: Any) -> Any:
         if self._race is not None:
             race, self._race = self._race, None
             await race()
-            raise DuplicateKeyError("E11000 duplicate key error (injected)", 11000)
-        return await self._collection.update_one(*arguments, **options)
+            failed = {"index": 0, "code": 11000, "errmsg": "E11000 duplicate key (injected)"}
+            raise BulkWriteError(
+                {"upserted": [], "writeConcernErrors": [], "writeErrors": [failed], "nModified": 0}
+            )
+        return await self._collection.bulk_write(operations, **options)
 
 
 def test_a_lost_upsert_race_loses_no_event(world: World) -> None:
@@ -43,7 +48,7 @@ def test_a_lost_upsert_race_loses_no_event(world: World) -> None:
             request = Request(now_ms(), new_id())
             await winner.append("c", "ann", SecondsWatched("a", 60_000), request)
 
-        progress._progress = RacingCollection(opened.progress, race)
+        progress._writes = GroupCommit(RacingCollection(opened.progress, race))
         request = Request(now_ms(), new_id())
         return await progress.append("c", "ann", SecondsWatched("a", 120_000), request)
 
@@ -110,3 +115,31 @@ def test_a_removed_student_leaves_no_document(world: World) -> None:
     world.refresh_platform()
     assert world.collections.progress.count_documents({}) == 0
     assert world.collections.students.count_documents({}) == 0
+
+
+def test_events_that_arrive_together_are_each_answered_as_what_they_are(world: World) -> None:
+    world.create_course("c", "a")
+    world.append("c", "ann", LessonCompleted("a"), key="old")
+
+    async def crowd(opened: AsyncCollections) -> list[Any]:
+        progress = Progress(opened)
+
+        def one(user: str, event: Any, key: str | None, body: str = "body") -> Any:
+            return progress.append("c", user, event, Request(now_ms(), new_id(), key, body))
+
+        many = [one(f"u{n}", SecondsWatched("a", 60_000), None) for n in range(40)]
+        repeats = [one("ann", LessonCompleted("a"), "old"), one("ann", LessonCompleted("a"), None)]
+        clash = one("ann", LessonCompleted("a"), "old", "another body")
+        return await asyncio.gather(*many, *repeats, clash, return_exceptions=True)
+
+    *fresh, repeated, finished, clashed = world.write(crowd)
+    remembered = world.append("c", "ann", LessonCompleted("a"), key="old")
+    assert all(accepted.changed for accepted in fresh)
+    assert repeated.event_id == remembered.event_id
+    assert not repeated.changed
+    assert isinstance(clashed, Conflict)
+    assert finished.event_id != repeated.event_id
+    shown = world.refresh("c")
+    assert shown["students"] == 41
+    assert shown["total_watch_time_minutes"] == 40.0
+    assert course_drift(world.collections, "c") == []
