@@ -120,7 +120,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
     if not isinstance(role, str) or role not in ROLES:
         message = f"The token's role must be one of: {', '.join(ROLES)}."
         raise Unauthenticated(message)
-    expires_at = min(float(claims["exp"]), _LATEST_EXPIRY)
+    expires_at = float(min(int(claims["exp"]), _LATEST_EXPIRY))
     return Principal(sub, role, expires_at, name if isinstance(name, str) else None)
 
 

@@ -10,6 +10,7 @@ import json
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Request
+from pydantic import BeforeValidator
 
 from analytics.clock import now_ms
 from analytics.errors import Forbidden, Invalid
@@ -17,6 +18,7 @@ from analytics.identity import Principal
 from analytics.ids import ID_PATTERN, digest
 from analytics.stores.progress import Request as ProgressRequest
 from api.lifespan import Services
+from api.middleware import SLASH
 
 
 async def services(request: Request) -> Services:
@@ -37,10 +39,19 @@ async def request_id(request: Request) -> str:
     return found
 
 
+def with_slashes(segment: str) -> str:
+    """Return a path's id with the slashes that the gate kept from splitting it."""
+    return segment.replace(SLASH, "/")
+
+
 TheServices = Annotated[Services, Depends(services)]
 Caller = Annotated[Principal, Depends(principal)]
 RequestId = Annotated[str, Depends(request_id)]
-PathId = Annotated[str, Path(min_length=1, max_length=200, pattern=ID_PATTERN)]
+PathId = Annotated[
+    str,
+    Path(min_length=1, max_length=200, pattern=ID_PATTERN),
+    BeforeValidator(with_slashes),
+]
 IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)
 ]

@@ -10,6 +10,7 @@ import re
 import uuid
 from http.cookies import CookieError
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -17,7 +18,14 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from analytics.errors import CoursepulseError, Forbidden, TooLarge, Unauthenticated, Unavailable
+from analytics.errors import (
+    CoursepulseError,
+    Forbidden,
+    Invalid,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from api.problems import problem_response
 
 if TYPE_CHECKING:
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
 
 BODY_BYTES = 256 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+SLASH = "\x1f"
+"""Stands for an encoded slash within one segment of a path: no id holds control characters."""
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset(
     {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect",
@@ -60,6 +71,7 @@ class Gate:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 _check_length(request)
+                _keep_encoded_slashes(scope)
                 if not is_open(request):
                     scope["state"]["principal"] = await authenticate(request)
             except (CoursepulseError, PyMongoError) as error:
@@ -109,6 +121,16 @@ def _check_length(request: Request) -> None:
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > BODY_BYTES:
         raise TooLarge(_too_large())
+
+
+def _keep_encoded_slashes(scope: Scope) -> None:
+    """Let an id hold slashes: routes would take the decoded ones for the ends of segments."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%1f" in raw.lower():
+        raise Invalid("The path holds a control character; ids are text without them.")
+    if b"%2f" in raw.lower():
+        encoded = re.sub(b"%2f", b"%1f", raw.split(b"?")[0], flags=re.IGNORECASE)
+        scope["path"] = unquote(encoded.decode("ascii", "replace"))
 
 
 def _limited(receive: Receive) -> Receive:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +53,7 @@ class Stack:
     port: int
     flower_port: int
     process: subprocess.Popen[str]
+    clients: dict[tuple[str, str], httpx.Client] = field(default_factory=dict)
 
     @classmethod
     def start(cls, data_dir: Path, *, demo: bool = False, **variables: str) -> Stack:
@@ -87,6 +88,8 @@ class Stack:
 
     def stop(self) -> int:
         """Stop it with SIGTERM; return the exit code."""
+        for client in self.clients.values():
+            client.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
@@ -126,9 +129,12 @@ class Stack:
         return issue_token(self.secret, sub=sub, role=role, ttl=ttl)
 
     def client(self, role: Role = "service", sub: str = "lms") -> httpx.Client:
-        """Return a REST client with a token."""
-        headers = {"Authorization": f"Bearer {self.token(role, sub)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=10)
+        """Return the REST client of this role and id; it is closed with the installation."""
+        if (role, sub) not in self.clients:
+            headers = {"Authorization": f"Bearer {self.token(role, sub)}"}
+            client = httpx.Client(base_url=self.url, headers=headers, timeout=10)
+            self.clients[role, sub] = client
+        return self.clients[role, sub]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a console command against this installation."""
