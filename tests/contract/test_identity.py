@@ -81,7 +81,7 @@ def test_a_token_with_wrong_claims_is_refused(stack: Stack, bad: dict[str, Any])
 
 @pytest.mark.parametrize("header", ["Bearer", "Basic x", "Bearer a.b.c", "Bearer \xff"])
 def test_a_malformed_header_is_refused(stack: Stack, header: str) -> None:
-    headers = {"Authorization": header.encode("latin-1")}
+    headers = {b"Authorization": header.encode("latin-1")}
     assert httpx.get(stack.url + "/courses", headers=headers).status_code == 401
 
 
@@ -93,7 +93,7 @@ def test_a_token_that_never_ends_is_only_a_token(stack: Stack) -> None:
 
 def test_forged_and_unsigned_tokens_are_refused(stack: Stack) -> None:
     forged = jwt.encode(claims(), "another secret of at least 32 bytes", algorithm="HS256")
-    unsigned = jwt.encode(claims(), None, algorithm="none")
+    unsigned = jwt.encode(claims(), "", algorithm="none")
     for token in (forged, unsigned):
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(stack.url + "/courses", headers=headers).status_code == 401

@@ -43,15 +43,16 @@ class Play:
         self.model = Model()
         self.courses = [f"course-{secrets.token_hex(4)}.{n}" for n in range(4)]
         for number, course in enumerate(self.courses):
+            category = ("Data", "Backend")[number % 2]
             body = {
                 "course_id": course,
                 "title": "A course",
                 "instructor_id": f"prof-{number % 2}",
-                "category": ("Data", "Backend")[number % 2],
+                "category": category,
                 "modules": lessons(*LESSONS),
             }
             self.accepted(self.client.post("/courses", json=body), 201)
-            self.model.create_course(course, lessons(*LESSONS), body["category"])
+            self.model.create_course(course, lessons(*LESSONS), category)
 
     @staticmethod
     def accepted(answer: httpx.Response, *statuses: int) -> None:
