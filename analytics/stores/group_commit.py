@@ -76,7 +76,9 @@ class GroupCommit:
                 return
             errors = {item["index"]: item["code"] for item in result["writeErrors"]}
         except Exception as error:  # noqa: BLE001  # whatever it is, each caller raises it
-            self._fail(group, error)
+            # Who waits behind a database that is away must not wait for a deadline of its own.
+            waiting, self._waiting = self._waiting, []
+            self._fail(group + waiting, error)
             return
         created = {item["index"] for item in result["upserted"]}
         known = result["nModified"] + len(created) + len(errors) == len(group)

@@ -6,7 +6,14 @@ next; `dirty` (= the course id) says that the two differ. `stores/rating_fold.py
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from pymongo.errors import DuplicateKeyError
+
+from analytics.errors import Unavailable
 from analytics.stores.async_mongo import AsyncCollections
+
+UPSERT_TRIES = 8
 
 
 class Ratings:
@@ -17,11 +24,15 @@ class Ratings:
 
     async def rate(self, course_id: str, user_id: str, rating: int) -> None:
         """Store the student's rating; durable when this returns."""
-        await self._ratings.update_one(
-            {"course_id": course_id, "user_id": user_id},
-            {"$set": {"rating": rating, "dirty": course_id}, "$inc": {"touch": 1}},
-            upsert=True,
-        )
+        for _ in range(UPSERT_TRIES):
+            with suppress(DuplicateKeyError):  # two first ratings raced: the same update applies
+                await self._ratings.update_one(
+                    {"course_id": course_id, "user_id": user_id},
+                    {"$set": {"rating": rating, "dirty": course_id}, "$inc": {"touch": 1}},
+                    upsert=True,
+                )
+                return
+        raise Unavailable("The rating is changing too fast; repeat the request.")
 
     async def withdraw_all(self, user_id: str) -> None:
         """Take the student's ratings back in every course; the fold deletes the documents."""
