@@ -77,8 +77,8 @@ class GroupCommit:
             errors = {item["index"]: item["code"] for item in result["writeErrors"]}
         except Exception as error:  # noqa: BLE001  # whatever it is, each caller raises it
             # Who waits behind a database that is away must not wait for a deadline of its own.
-            waiting, self._waiting = self._waiting, []
-            self._fail(group + waiting, error)
+            behind, self._waiting = self._waiting, []
+            self._fail(group + behind, error)
             return
         created = {item["index"] for item in result["upserted"]}
         known = result["nModified"] + len(created) + len(errors) == len(group)

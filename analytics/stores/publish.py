@@ -37,12 +37,12 @@ class Publisher:
 
     def publish(self, subject: Subject, frame: Frame) -> bool:
         """Cache and send the frame if it is newer than the cached one; say whether it was."""
-        announcement = json.dumps({"subject": subject.name, "version": frame.version})
+        announcement = json.dumps({"subject": subject.name, "version": int(frame.version)})
         return bool(
             self._script(
                 keys=[subject.frame_key],
                 args=[
-                    frame.version,
+                    int(frame.version),  # BSON's own integers are not packed for Redis
                     frame.text,
                     subject.channel,
                     ANNOUNCEMENTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import redis
+from bson.int64 import Int64
 
 from analytics.messages import Frame
 from analytics.stores.publish import Publisher
@@ -41,6 +42,13 @@ def test_a_publication_is_announced_to_every_process(valkey: redis.Redis) -> Non
         Publisher(valkey).publish(COURSE, Frame(7, "seven"))
         message = eventually(lambda: listener.get_message(timeout=0.1))
     assert json.loads(message["data"]) == {"subject": COURSE.name, "version": 7}
+
+
+def test_a_stored_frames_version_is_published_as_it_comes_from_the_database(
+    valkey: redis.Redis,
+) -> None:
+    assert Publisher(valkey).publish(COURSE, Frame(Int64(1_795_000_000_000), "stored"))
+    assert valkey.hget(COURSE.frame_key, "version") == "1795000000000"
 
 
 def test_the_cached_frame_ends_by_itself(valkey: redis.Redis) -> None:
