@@ -54,5 +54,7 @@ def configure_logs(log_format: str, *, level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # pymongo and others tell every connection at INFO or DEBUG.
-    for name in ("pymongo", "httpx", "httpcore", "uvicorn.access"):
+    # Celery tells each task twice, at a tenth of a refresh's cost; Flower shows them better.
+    quiet = ("celery.worker.strategy", "celery.app.trace", "uvicorn.access")
+    for name in ("pymongo", "httpx", "httpcore", *quiet):
         logging.getLogger(name).setLevel(logging.WARNING)

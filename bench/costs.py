@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import psutil
@@ -26,7 +25,7 @@ _SECTIONS = ("queries", "getmore", "insert", "update", "remove", "commands")
 
 def cpu_seconds(running: Installation) -> Counts:
     """Return the CPU seconds spent so far by each part, `run` itself included."""
-    spent = {part: _spent(_process(running.data_dir, part), part) for part in PARTS}
+    spent = {part: _spent(process_of(running, part), part) for part in PARTS}
     spent["run"] = _own(psutil.Process(running.pid))
     return spent
 
@@ -81,16 +80,14 @@ def bare_update_seconds(
     collection = client.get_database("bench_bare", **DATABASE_OPTIONS)["counters"]
     assert collection.write_concern == WriteConcern("majority", j=True)
     collection.insert_many([{"_id": number, "n": 0} for number in range(20)])
-    server, own = _process(running.data_dir, "mongo"), psutil.Process()
+    server, own = process_of(running, "mongo"), psutil.Process()
     before = time.perf_counter(), _spent(server, "mongo"), _own(own)
     for number in range(updates):
         collection.update_one({"_id": number % 20}, {"$inc": {"n": 1}})
     after = time.perf_counter(), _spent(server, "mongo"), _own(own)
     client.drop_database("bench_bare")
     names = ("wall", "database", "driver")
-    return {
-        name: (b - a) / updates for name, a, b in zip(names, before, after, strict=True)
-    }
+    return {name: (b - a) / updates for name, a, b in zip(names, before, after, strict=True)}
 
 
 def settle(is_settled: Callable[[], bool], seconds: float = 30.0) -> bool:
@@ -103,8 +100,9 @@ def settle(is_settled: Callable[[], bool], seconds: float = 30.0) -> bool:
     return True
 
 
-def _process(data_dir: Path, part: str) -> psutil.Process:
-    pid = (data_dir / "run" / f"{part}.pid").read_text().split()[0]
+def process_of(running: Installation, part: str) -> psutil.Process:
+    """Return the main process of a part."""
+    pid = (running.data_dir / "run" / f"{part}.pid").read_text().split()[0]
     return psutil.Process(int(pid))
 
 

@@ -73,14 +73,20 @@ def installation(**variables: str) -> Iterator[Installation]:
     try:
         _wait_for(output, f"ready http://127.0.0.1:{port}\n", process)
         found: dict[str, Any] = json.loads((data_dir / "run/environment.json").read_text())
-        settings = Settings(
-            port=port,
-            data_dir=data_dir,
-            mongo_url=found["mongo_url"],
-            redis_url=found["redis_url"],
-            jwt_secret=(data_dir / "jwt-secret").read_text().strip(),
+        settings = Settings.from_environment().model_copy(
+            update={
+                "port": port,
+                "data_dir": data_dir,
+                "mongo_url": found["mongo_url"],
+                "redis_url": found["redis_url"],
+                "jwt_secret": (data_dir / "jwt-secret").read_text().strip(),
+            }
         )
         yield Installation(data_dir, port, process.pid, environment, settings)
+        assert process.poll() is None, "the installation ended by itself"
+    except BaseException:
+        print(output.read_text(), file=sys.stderr)  # before the directory goes
+        raise
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

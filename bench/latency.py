@@ -21,8 +21,8 @@ from analytics.stores import redis as redis_store
 from analytics.stores.mongo import connect
 from bench import costs
 from bench.installation import Installation, installation
-from bench.numbers import milliseconds, print_table
 from bench.scenario import Scenario
+from bench.tables import milliseconds, print_table
 from bench.viewers import Plan
 
 COURSES = 20
@@ -89,8 +89,8 @@ def _measure(
         "client_cpu_seconds_per_1000_events": round(1e3 * seen["cpu_seconds"] / events, 2),
         "bare_update_ms": {name: round(1e3 * value, 2) for name, value in bare.items()},
         "bare_updates_per_event": round(total / events / (bare["database"] + bare["driver"]), 1),
-        "mongo": _per_event(operations, events),
-        "redis": _per_event(commands, events),
+        "mongo": per_event(operations, events),
+        "redis": per_event(commands, events),
     }
 
 
@@ -121,21 +121,23 @@ def load(
     return seen
 
 
-def _settle(running: Installation, client: MongoClient[dict[str, Any]]) -> None:
-    """Wait until nothing is owed."""
+def nothing_owed(running: Installation, client: MongoClient[dict[str, Any]]) -> bool:
+    """Say whether every number contains everything that was written."""
     database = client[running.settings.mongo_database]
-
-    def nothing_owed() -> bool:
-        return (
-            database["progress"].find_one({"dirty": {"$gt": ""}}) is None
-            and database["students"].find_one({"dirty": 1}) is None
-            and database["courses"].find_one({"owes_platform": 1}) is None
-        )
-
-    assert costs.settle(nothing_owed, 60), "the refreshes did not come to an end"
+    return (
+        database["progress"].find_one({"dirty": {"$gt": ""}}) is None
+        and database["students"].find_one({"dirty": 1}) is None
+        and database["courses"].find_one({"owes_course": 1}) is None
+        and database["courses"].find_one({"owes_platform": 1}) is None
+    )
 
 
-def _per_event(operations: dict[str, costs.Counts], events: int) -> dict[str, dict[str, float]]:
+def _settle(running: Installation, client: MongoClient[dict[str, Any]]) -> None:
+    settled = costs.settle(lambda: nothing_owed(running, client), 60)
+    assert settled, "the refreshes did not come to an end"
+
+
+def per_event(operations: dict[str, costs.Counts], events: int) -> dict[str, dict[str, float]]:
     """Return calls and server milliseconds per event, the dearest first."""
     ordered = sorted(operations.items(), key=lambda item: -item[1]["seconds"])
     return {

@@ -51,7 +51,7 @@ class Scenario:
 
 
 def course_body(course: str, lessons: int = LESSONS) -> dict[str, Any]:
-    """Return the body that creates a course with lessons l0, l1, …"""
+    """Return the body that creates a course with the lessons l0, l1 and so on."""
     module = {
         "module_id": "m1",
         "title": "Module",

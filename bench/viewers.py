@@ -13,6 +13,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.scenario import LESSONS, Scenario, student_name
 
 FIRST_FRAME_SECONDS = 10.0
 LAST_FRAME_SECONDS = 30.0
+IDLE_SECONDS = 3.0  # the server hangs up after 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Load:
         self._scenario = Scenario(plan.port, plan.token, plan.courses, plan.students)
         self._random = random.Random(plan.seed)
         self._courses = [Course(name, plan.sockets_per_course) for name in plan.courses]
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[float, Connection]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._seen = Seen()
 
@@ -96,7 +98,8 @@ class Load:
             for number in range(self._plan.sockets_per_course)
         ]
         await self._until(self._all_connected, FIRST_FRAME_SECONDS)
-        self._idle = [await Connection.open(self._plan.port) for _ in range(16)]
+        opened = [await Connection.open(self._plan.port) for _ in range(16)]
+        self._idle = [(time.perf_counter(), connection) for connection in opened]
         await asyncio.sleep(0.5)
         self._seen.frames_received = 0
         began, cpu = time.perf_counter(), time.process_time()
@@ -167,37 +170,51 @@ class Load:
             sending.add_done_callback(self._sending.discard)
 
     async def _send(self, course: Course, request: bytes) -> None:
-        connection = self._idle.pop() if self._idle else await Connection.open(self._plan.port)
+        connection = await self._connection()
         sent = time.perf_counter()
         course.sent.append(sent)
-        answer = await connection.send(request)
+        try:
+            status = (await connection.send(request)).status
+        except (OSError, RuntimeError) as error:  # the connection or the server went away
+            print(f"an event was not answered: {error}", file=sys.stderr)
+            self._seen.refused += 1
+            return
         self._seen.acks.append(time.perf_counter() - sent)
-        self._seen.refused += answer.status != 202
-        self._idle.append(connection)
+        if status != 202:
+            print(f"an event was refused: {status}", file=sys.stderr)
+            self._seen.refused += 1
+        self._idle.append((time.perf_counter(), connection))
+
+    async def _connection(self) -> Connection:
+        """Return the connection used last; old ones may be closed from the other end."""
+        if self._idle:
+            used_at, connection = self._idle.pop()
+            if time.perf_counter() - used_at < IDLE_SECONDS:
+                return connection
+            connection.close()
+        return await Connection.open(self._plan.port)
 
     def _all_connected(self) -> bool:
         return all(base is not None for course in self._courses for base in course.base)
 
     def _all_shown(self) -> bool:
-        return all(
-            shown >= len(course.sent) for course in self._courses for shown in course.shown
-        )
+        return all(shown >= len(course.sent) for course in self._courses for shown in course.shown)
 
     def _is_exact(self, course: Course, number: int) -> bool:
         base, last = course.base[number], course.last[number]
         if base is None:
             return False
         minutes = base + len(course.sent)
-        return (
+        return bool(
             last["total_watch_time_minutes"] == minutes
             and last["students"] == course.students
             and abs(last["avg_watch_time_per_student"] - minutes / course.students) <= 0.005001
         )
 
     @staticmethod
-    async def _until(is_so: Any, seconds: float) -> None:
+    async def _until(is_so: Callable[[], bool], seconds: float) -> None:
         deadline = time.perf_counter() + seconds
-        while not is_so() and time.perf_counter() < deadline:
+        while not is_so() and time.perf_counter() < deadline:  # noqa: ASYNC110  # cheap enough
             await asyncio.sleep(0.02)
 
 
