@@ -9,11 +9,11 @@ from typing import Any, Literal, Protocol, get_args
 import jwt
 
 from analytics.errors import Forbidden, Unauthenticated, Unavailable
+from analytics.ids import is_id
 
 Role = Literal["student", "instructor", "admin", "service"]
 ROLES: tuple[Role, ...] = get_args(Role)
 _ASYMMETRIC = ("RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "EdDSA")
-_MAXIMUM_SUBJECT = 200
 _LATEST_EXPIRY = 253_402_300_799  # the end of year 9999: the last that a date can show
 
 
@@ -115,8 +115,9 @@ def _decode(token: str, key: Any, algorithms: tuple[str, ...]) -> dict[str, Any]
 
 def _principal(claims: dict[str, Any]) -> Principal:
     sub, role, name = claims["sub"], claims.get("role"), claims.get("name")
-    if not isinstance(sub, str) or not 0 < len(sub) <= _MAXIMUM_SUBJECT or not sub.isprintable():
-        raise Unauthenticated("The token's sub must be text of 1 to 200 printable characters.")
+    if not isinstance(sub, str) or not is_id(sub):
+        message = "The token's sub must be text of 1 to 200 characters, none of them a control."
+        raise Unauthenticated(message)
     if not isinstance(role, str) or role not in ROLES:
         message = f"The token's role must be one of: {', '.join(ROLES)}."
         raise Unauthenticated(message)

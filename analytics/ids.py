@@ -7,6 +7,7 @@ escaped (`field_key`), never refused.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from pydantic import StringConstraints
 
 # No control characters (C0, DEL, C1); any other text.
 ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+# The same where nothing has looked at the text before: JSON can hold halves of characters.
+_WHOLE_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 
 Id = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=ID_PATTERN)
@@ -21,6 +24,11 @@ Id = Annotated[
 
 _ESCAPES = str.maketrans({"%": "%25", ".": "%2E", "$": "%24"})
 _UNESCAPES = (("%2E", "."), ("%24", "$"), ("%25", "%"))
+
+
+def is_id(text: str) -> bool:
+    """Say whether text that came by another way than a body may be an id."""
+    return _WHOLE_ID.fullmatch(text) is not None
 
 
 def field_key(identifier: str) -> str:

@@ -70,10 +70,11 @@ class Gate:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                _check_length(request)
                 _keep_encoded_slashes(scope)
                 if not is_open(request):
                     scope["state"]["principal"] = await authenticate(request)
+                _check_path(scope)
+                _check_length(request)
             except (CoursepulseError, PyMongoError) as error:
                 await problem_response(error)(scope, receive, send_with_id)
                 return
@@ -123,11 +124,15 @@ def _check_length(request: Request) -> None:
         raise TooLarge(_too_large())
 
 
+def _check_path(scope: Scope) -> None:
+    """Refuse what would be taken for an encoded slash."""
+    if b"%1f" in (scope.get("raw_path") or b"").lower():
+        raise Invalid("The path holds a control character; ids are text without them.")
+
+
 def _keep_encoded_slashes(scope: Scope) -> None:
     """Let an id hold slashes: routes would take the decoded ones for the ends of segments."""
     raw: bytes = scope.get("raw_path") or b""
-    if b"%1f" in raw.lower():
-        raise Invalid("The path holds a control character; ids are text without them.")
     if b"%2f" in raw.lower():
         encoded = re.sub(b"%2f", b"%1f", raw.split(b"?")[0], flags=re.IGNORECASE)
         scope["path"] = unquote(encoded.decode("ascii", "replace"))

@@ -25,6 +25,7 @@ router = APIRouter(tags=["courses"])
 
 IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=1_000)]
 Course = dict[str, Any]
+NO_NUL = r"^[^\x00]*$"  # MongoDB takes none in a regular expression
 
 
 @router.post("/courses", status_code=201)
@@ -53,7 +54,7 @@ async def create_course(
 async def list_courses(  # noqa: PLR0913  # each is a filter of the contract
     caller: Caller,  # noqa: ARG001  # any role may
     services: TheServices,
-    search: Annotated[str | None, Query(max_length=200)] = None,
+    search: Annotated[str | None, Query(max_length=200, pattern=NO_NUL)] = None,
     category: Annotated[str | None, Query(max_length=200)] = None,
     tags: Annotated[list[str] | None, Query(max_length=20)] = None,
     difficulty: Literal["beginner", "intermediate", "advanced"] | None = None,
