@@ -36,7 +36,9 @@ broker_transport_options: dict[str, Any] = {
     "socket_keepalive": True,
     "health_check_interval": 25,
 }
-broker_pool_limit = 4
+# Opened on use only. Flower asks each worker nine questions at once, two connections each: from a
+# small pool they would wait for each other for ever, and Flower would hear no event.
+broker_pool_limit = 32
 task_publish_retry = False  # whoever enqueues has a lease to fall back on
 
 # -- The worker --

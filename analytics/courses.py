@@ -13,8 +13,9 @@ from analytics.ids import Id
 Text = Annotated[str, StringConstraints(strict=True, max_length=10_000)]
 Title = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=200)]
 ShortTitle = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
-Label = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
-Minutes = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
+# A category becomes a field name in the platform's totals, which cannot hold every control.
+Label = Id
+Minutes = Annotated[float, Field(ge=0, le=100_000, strict=True, allow_inf_nan=False)]
 Difficulty = Literal["beginner", "intermediate", "advanced"]
 
 

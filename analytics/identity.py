@@ -122,7 +122,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         message = f"The token's role must be one of: {', '.join(ROLES)}."
         raise Unauthenticated(message)
     expires_at = float(min(int(claims["exp"]), _LATEST_EXPIRY))
-    return Principal(sub, role, expires_at, name if isinstance(name, str) else None)
+    return Principal(sub, role, expires_at, name if isinstance(name, str) and is_id(name) else None)
 
 
 def _explain(error: Exception) -> str:

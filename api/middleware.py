@@ -46,6 +46,8 @@ OPEN = frozenset(
 )  # fmt: skip
 OPEN_FOLDERS = ("/static/",)
 
+log = structlog.get_logger(__name__)
+
 
 class Gate:
     """Request id, body limit and authentication around the routes."""
@@ -63,8 +65,12 @@ class Gate:
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
+        started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
@@ -78,7 +84,13 @@ class Gate:
             except (CoursepulseError, PyMongoError) as error:
                 await problem_response(error)(scope, receive, send_with_id)
                 return
-            await self._app(scope, _limited(receive), send_with_id)
+            try:
+                await self._app(scope, _limited(receive), send_with_id)
+            except Exception as error:  # a mistake of ours: told with its id, logged with its cause
+                if started:
+                    raise
+                log.exception("a request failed")
+                await problem_response(error)(scope, receive, send_with_id)
 
 
 def is_open(request: Request) -> bool:

@@ -19,6 +19,13 @@ TYPE = "https://coursepulse.dev/problems/"
 MEDIA_TYPE = "application/problem+json"
 MESSAGE_LIMIT = 500
 
+# What the framework says of its own accord, in words that say what to do.
+ADVICE = {
+    "There was an error parsing the body": "The body cannot be read; send a JSON object in UTF-8.",
+    "Not Found": "There is nothing at this address; /docs lists the routes.",
+    "Method Not Allowed": "This address does not take this method; /docs lists the routes.",
+}
+
 log = structlog.get_logger(__name__)
 
 
@@ -57,9 +64,8 @@ def problem_response(error: Exception) -> Response:
         case HTTPException():
             title = HTTPStatus(error.status_code).phrase
             kind = title.lower().replace(" ", "-")
-            return _problem(
-                error.status_code, kind, title, str(error.detail), headers=error.headers
-            )
+            detail = ADVICE.get(str(error.detail), str(error.detail))
+            return _problem(error.status_code, kind, title, detail, headers=error.headers)
         case _:
             return _problem(
                 500,

@@ -331,34 +331,28 @@ def _lesson(key: str, fields: dict[str, Expression]) -> dict[str, Expression]:
 
 
 def _merged_spans(stored: Expression, spans: tuple[tuple[int, int], ...]) -> Expression:
-    """Insert each new span into the sorted, disjoint stored ones, absorbing what it touches."""
+    """Merge sorted spans in one pass: each joins the open one or, beyond its end, closes it.
 
-    def keep(condition: Expression) -> Expression:
-        return {"$filter": {"input": "$$value", "as": "span", "cond": condition}}
-
-    start, end = {"$arrayElemAt": ["$$span", 0]}, {"$arrayElemAt": ["$$span", 1]}
-    new_start, new_end = {"$arrayElemAt": ["$$this", 0]}, {"$arrayElemAt": ["$$this", 1]}
-    absorbed = keep({"$and": [{"$lte": [start, new_end]}, {"$gte": [end, new_start]}]})
-
-    def ends(position: int) -> Expression:
-        element = {"$arrayElemAt": ["$$span", position]}
-        return {"$map": {"input": absorbed, "as": "span", "in": element}}
-
-    merged = [
-        {"$min": {"$concatArrays": [[new_start], ends(0)]}},
-        {"$max": {"$concatArrays": [[new_end], ends(1)]}},
-    ]
+    Not by comparing each new span with each stored one: a hundred would stop the embedded server.
+    """
+    added = [list(span) for span in union(spans)]
+    if not added:
+        return stored
+    both = {"$concatArrays": [stored, {"$literal": added}]}
+    in_order = {"$sortArray": {"input": both, "sortBy": 1}}
+    start, end = {"$arrayElemAt": ["$$this", 0]}, {"$arrayElemAt": ["$$this", 1]}
+    open_start = {"$arrayElemAt": ["$$value.open", 0]}
+    open_end = {"$arrayElemAt": ["$$value.open", 1]}
+    joined = {"done": "$$value.done", "open": [open_start, {"$max": [open_end, end]}]}
+    closed = {"done": _appended("$$value.done", "$$value.open"), "open": "$$this"}
+    step = {"$cond": [{"$lte": [start, open_end]}, joined, closed]}
+    first = {"done": [], "open": {"$arrayElemAt": ["$$spans", 0]}}
+    merged = {"$reduce": {"input": "$$spans", "initialValue": first, "in": step}}
+    every = {"$concatArrays": ["$$merged.done", ["$$merged.open"]]}
     return {
-        "$reduce": {
-            "input": {"$literal": [list(span) for span in union(spans)]},
-            "initialValue": stored,
-            "in": {
-                "$concatArrays": [
-                    keep({"$lt": [end, new_start]}),
-                    [merged],
-                    keep({"$gt": [start, new_end]}),
-                ]
-            },
+        "$let": {
+            "vars": {"spans": in_order},
+            "in": {"$let": {"vars": {"merged": merged}, "in": every}},
         }
     }
 
