@@ -25,7 +25,7 @@ from analytics.settings import Settings
 from analytics.stores.async_mongo import AsyncCollections
 from analytics.stores.course_fold import CourseFold, refresh_course
 from analytics.stores.courses import Courses
-from analytics.stores.mongo import Collections, connect, ensure_indexes
+from analytics.stores.mongo import Collections, ensure_indexes
 from analytics.stores.owed import owed_subjects
 from analytics.stores.progress import Progress, Request
 from analytics.stores.recount import course_drift, repair_course
@@ -50,7 +50,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
     """Measure courses of these sizes, all in one database."""
     with installation() as running:
         settings = running.settings.model_copy(update={"mongo_database": DATABASE})
-        with connect(settings, timeout_ms=TIMEOUT_MS) as client:
+        with _client(settings, TIMEOUT_MS) as client:
             collections = Collections(client, settings)
             ensure_indexes(collections)
             found: Results = {"sizes": {}}
@@ -62,12 +62,27 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
             found["largest_to_smallest"] = round(last["refresh_ms"] / first["refresh_ms"], 2)
             found["plans"] = _plans(settings, client, collections, f"course-{sizes[-1]}")
         # Last, because the embedded server goes on with a query whose client gave up.
-        with connect(settings, timeout_ms=AGGREGATION_TIMEOUT_MS) as client:
+        with _client(settings, AGGREGATION_TIMEOUT_MS) as client:
             for size in sizes:
                 spent = _aggregation_ms(Collections(client, settings), f"course-{size}")
                 found["sizes"][str(size)]["aggregation_ms"] = spent
     _print(found)
     return found
+
+
+def _client(settings: Settings, timeout_ms: int) -> MongoClient[Document]:
+    """Return a client that waits out a busy server.
+
+    The product's gives a silent server one second, then cancels what is under way and, where it was
+    a read, sends it again: a long one would be begun over and over.
+    """
+    return MongoClient(
+        settings.require_mongo_url(),
+        timeoutMS=timeout_ms,
+        connectTimeoutMS=timeout_ms,
+        retryReads=False,
+        tz_aware=True,
+    )
 
 
 def _measure(settings: Settings, collections: Collections, course: str) -> Results:
@@ -242,17 +257,13 @@ def _plans(
     update = {"$inc": {"bench": 1}}
     by_key = {"course_id": course, "user_id": "student-2"}
     by_id = {"_id": one["_id"]}
+    # Not explained: the embedded server scans the collection to explain an update, not to do it.
     for name, query in (("write: update by key", by_key), ("clean-up: update by _id", by_id)):
-        explained = database.command(
-            "explain", {"update": "progress", "updates": [{"q": query, "u": update}]}
-        )
 
         def change(query: Document = query) -> None:
             collections.progress.update_one(query, update)
 
-        found.append(
-            {"query": name, "plan": _plan(explained), "ms": round(1e3 * _median(change), 2)}
-        )
+        found.append({"query": name, "plan": "", "ms": round(1e3 * _median(change), 2)})
     owed = _median(lambda: list(owed_subjects(collections)))
     found.append({"query": "reconcile: all probes", "plan": "", "ms": round(1e3 * owed, 2)})
     return found
