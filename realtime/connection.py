@@ -96,8 +96,9 @@ class Connection:
         if token is None:
             return  # anything else is ignored, but counted
         renewed = await verify(self._authenticator, token)
-        if renewed.sub != self.principal.sub:
-            raise Closed(CloseCode.UNAUTHENTICATED, "the token is of another sub; connect anew")
+        if (renewed.sub, renewed.role) != (self.principal.sub, self.principal.role):
+            message = "the token is of another sub or role; connect anew"
+            raise Closed(CloseCode.UNAUTHENTICATED, message)
         self.principal = renewed
 
     async def close(self, closed: Closed) -> None:

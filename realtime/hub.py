@@ -31,6 +31,7 @@ from realtime.viewer import Viewer
 
 CHECK_SECONDS = 2.0
 CHECK_BATCH = 500
+_SHARING = frozenset({PLATFORM, Subject(PLATFORM.name)})
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Hub:
         audience.viewers.add(viewer)
         if audience.subscribed is None:
             audience.subscribed = asyncio.create_task(
-                self._feed.subscribe(subject.channel, lambda text: self._heard(subject, text))
+                self._feed.subscribe(subject.channel, self._heard)
             )
         await asyncio.shield(audience.subscribed)
         try:
@@ -116,10 +117,12 @@ class Hub:
         audience.viewers.discard(viewer)
         if not audience.viewers:
             del self._audiences[subject]
+            if subject.channel == PLATFORM.channel and _SHARING & self._audiences.keys():
+                return
             await self._feed.unsubscribe(subject.channel)
             if subject in self._audiences:  # somebody came while Redis was told
                 self._audiences[subject].subscribed = asyncio.create_task(
-                    self._feed.subscribe(subject.channel, lambda text: self._heard(subject, text))
+                    self._feed.subscribe(subject.channel, self._heard)
                 )
 
     def claim(self, place: str, token: str, on_replaced: Callable[[], None]) -> None:
@@ -142,10 +145,12 @@ class Hub:
             del self._claims[claim["place"]]
             held[1]()
 
-    def _heard(self, subject: Subject, text: str) -> None:
-        audience = self._audiences.get(subject)
+    def _heard(self, text: str) -> None:
+        """Offer a frame to whom it says it is for: a course called platform shares a channel."""
+        frame = json.loads(text)
+        audience = self._audiences.get(Subject(frame.get("course_id")))
         if audience is not None:
-            audience.offer(Frame(_version_of(text), text))
+            audience.offer(Frame(frame["version"], text))
 
     def _announced(self, text: str) -> None:
         announcement = json.loads(text)
@@ -196,9 +201,3 @@ class Hub:
                 behind.append(PLATFORM)
         behind += [s for s, version in known.items() if version < 0 and s not in behind]
         return behind
-
-
-def _version_of(text: str) -> int:
-    """Return the version of an encoded frame."""
-    version: int = json.loads(text)["version"]
-    return version
