@@ -1,10 +1,10 @@
 """The cost of a refresh after one new event, by the size of the course.
 
 In a database of its own on the embedded server: one real event is stored and folded, the student's
-document is copied for all others, the totals are recounted (`repair_course`), and then, again and
-again, a real event is stored and `refresh_course` with its clean-up is timed. Beside it: the same
-numbers by one aggregation over the course. Then the plan and the time of each query that a refresh
-or a reconcile makes, at the largest course, to catch scans that `explain` hides.
+document is copied for all others, the totals are recounted (`repair_course`), and then, in turn for
+each size, a real event is stored and `refresh_course` with its clean-up is timed. Beside it: the
+same numbers by one aggregation over the course. Then the plan and the time of each query that a
+refresh or a reconcile makes, at the largest course, to catch scans that `explain` hides.
 """
 
 from __future__ import annotations

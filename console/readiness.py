@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -58,7 +59,7 @@ def looks(settings: Settings, names: list[str]) -> dict[str, Callable[[], bool]]
     """Return for each part how to see whether it answers, in the order of starting."""
 
     def listens(url: str | None) -> bool:
-        return tether.is_there((url or "").removeprefix("mongodb://").removeprefix("redis://"))
+        return tether.is_there(urlsplit(url or "").netloc)
 
     known: dict[str, Callable[[], bool]] = {
         "mongo": lambda: listens(settings.mongo_url),

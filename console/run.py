@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 START_LIMIT = 60.0  # seconds until every part must have answered once
 REPORT_AGAIN = 30.0  # seconds: a part that dies over and over is not told each time
+# The embedded server keeps its memory of retryable writes in memory and searches all of it at each
+# write, so that writes grow slower with use; and after a restart a retry would be done twice.
+EMBEDDED_MONGO = "mongodb://127.0.0.1:{port}/?retryWrites=false"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -140,7 +143,7 @@ def _complete(settings: Settings) -> Settings:
     """Fill in what this run decides: the embedded servers' URLs and the development secret."""
     ports = _embedded_ports(settings)
     found: dict[str, str] = {
-        "mongo_url": settings.mongo_url or f"mongodb://127.0.0.1:{ports['mongo']}",
+        "mongo_url": settings.mongo_url or EMBEDDED_MONGO.format(port=ports["mongo"]),
         "redis_url": settings.redis_url or f"redis://127.0.0.1:{ports['valkey']}",
     }
     if not settings.jwt_jwks_url:

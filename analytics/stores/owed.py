@@ -16,20 +16,19 @@ ROUNDS = 20
 
 def owed_subjects(collections: Collections) -> Iterator[Subject]:
     """Yield each subject whose durable state is ahead of what its totals hold."""
-    seen: list[str] = []
+    known: set[str] = set()
+    last = ""
     for _ in range(ROUNDS):
-        # A course with many marks must not hide the others: what was seen is left out.
-        found = collections.progress.find(
-            {"dirty": {"$gt": "", "$nin": seen}}, {"dirty": 1, "_id": 0}
-        ).limit(PROBE)
-        marks = [document["dirty"] for document in found]
-        fresh = list(dict.fromkeys(marks))
-        seen += fresh
-        for course_id in fresh:
+        # A course with many marks must not hide the others: each round begins after the last seen.
+        # `$gt` alone: with `$nin` beside it the embedded server scans the whole collection.
+        found = collections.progress.find({"dirty": {"$gt": last}}, {"dirty": 1, "_id": 0})
+        marks = [document["dirty"] for document in found.sort("dirty").limit(PROBE)]
+        for course_id in dict.fromkeys(marks):
+            known.add(course_id)
             yield Subject(course_id)
         if len(marks) < PROBE:
             break
-    known = set(seen)
+        last = marks[-1]
     for course in collections.courses.find({"owes_course": 1}, {"_id": 1}).limit(PROBE):
         if course["_id"] not in known:
             yield Subject(course["_id"])
