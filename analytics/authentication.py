@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
+
+from cachetools import TTLCache
 
 from analytics.errors import Unauthenticated
 from analytics.identity import JwksVerifier, Principal, SecretVerifier, TokenVerifier
 from analytics.settings import Settings
 from analytics.stores.sessions import Sessions
 
+TOKENS_REMEMBERED = 10_000
+REMEMBERED_SECONDS = 60.0
+"""A key withdrawn by the learning platform counts no longer than this."""
+
 
 class Authenticator:
-    """Verifies bearer tokens and session cookies."""
+    """Verifies bearer tokens and session cookies; a token's signature once a minute."""
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._verifier = token_verifier(settings)
+        self._verified: TTLCache[str, Principal] = TTLCache(TOKENS_REMEMBERED, REMEMBERED_SECONDS)
         self._sessions = sessions
         self._cookie_name = settings.session_cookie
         self._origins = frozenset(settings.origins)
@@ -26,9 +34,15 @@ class Authenticator:
 
     async def bearer(self, token: str) -> Principal:
         """Return whose token it is; raise `Unauthenticated`."""
+        known = self._verified.get(token)
+        if known is not None and known.expires_at > time.time():
+            return known
         if self._verifier.blocking:
-            return await asyncio.to_thread(self._verifier.verify, token)
-        return self._verifier.verify(token)
+            principal = await asyncio.to_thread(self._verifier.verify, token)
+        else:
+            principal = self._verifier.verify(token)
+        self._verified[token] = principal
+        return principal
 
     async def header(self, value: str) -> Principal:
         """Return whose `Authorization` header it is; raise `Unauthenticated`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bson import ObjectId
-from pymongo import DeleteOne, UpdateOne
+from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from analytics.clock import now_ms, rfc3339
@@ -26,6 +26,7 @@ from analytics.subjects import Subject
 from analytics.totals import CourseTotals, DirtyProgress, Fold, fold, next_version
 
 DOCUMENTS_PER_FOLD = 500
+DOCUMENTS_PER_PULL = 50  # an embedded server stops everybody else for as long as one command takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,26 +183,40 @@ class CourseFold:
         )
 
     def _pull(self, dirty: list[DirtyProgress], counted: dict[str, int]) -> None:
-        operations: list[UpdateOne | DeleteOne] = []
-        for document in dirty:
-            if document.document_id not in counted:
-                continue
-            key = ObjectId(document.document_id)
-            left = {
-                "$filter": {
-                    "input": "$uncounted",
-                    "as": "entry",
-                    "cond": {"$gt": ["$$entry.seq", counted[document.document_id]]},
-                }
-            }
-            settled: list[dict[str, Any]] = [
-                {"$set": {"uncounted": left}},
-                {"$set": {"dirty": {"$cond": [{"$eq": ["$uncounted", []]}, "$$REMOVE", "$dirty"]}}},
-            ]
-            operations.append(UpdateOne({"_id": key}, settled))
-            if not document.alive:
-                operations.append(DeleteOne({"_id": key, "alive": False, "uncounted": []}))
-        self._c.progress.bulk_write(operations, ordered=True)
+        """Take the counted entries out, a page of documents in one command.
+
+        One command for many, each document by its own number: the database commits once.
+        """
+        documents = [each for each in dirty if each.document_id in counted]
+        for start in range(0, len(documents), DOCUMENTS_PER_PULL):
+            page = documents[start : start + DOCUMENTS_PER_PULL]
+            keys = [ObjectId(each.document_id) for each in page]
+            self._c.progress.update_many(
+                {"_id": {"$in": keys}},
+                _pull_pipeline(keys, [counted[each.document_id] for each in page]),
+            )
+            removed = [ObjectId(each.document_id) for each in page if not each.alive]
+            if removed:
+                self._c.progress.delete_many(
+                    {"_id": {"$in": removed}, "alive": False, "uncounted": []}
+                )
+
+
+def _pull_pipeline(keys: list[ObjectId], counted: list[int]) -> list[dict[str, Any]]:
+    """Return the update that keeps what is newer than the document's number in `counted`."""
+    position = {"$indexOfArray": [{"$literal": keys}, "$_id"]}
+    newest = {"$arrayElemAt": [{"$literal": counted}, position]}
+    left = {
+        "$filter": {
+            "input": "$uncounted",
+            "as": "entry",
+            "cond": {"$gt": ["$$entry.seq", "$$newest"]},
+        }
+    }
+    return [
+        {"$set": {"uncounted": {"$let": {"vars": {"newest": newest}, "in": left}}}},
+        {"$set": {"dirty": {"$cond": [{"$eq": ["$uncounted", []]}, "$$REMOVE", "$dirty"]}}},
+    ]
 
 
 def _affected(state: CourseState, totals: CourseTotals) -> dict[str, tuple[Entry, ...]]:

@@ -6,22 +6,14 @@ entry's age bounds the harm; and before a lesson is called absent the course is 
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from dataclasses import dataclass
+from cachetools import TTLCache
 
 from analytics.courses import lesson_ids
 from analytics.errors import NotFound
 from analytics.stores.courses import Courses
 
 MAXIMUM_COURSES = 2_000
-MAXIMUM_AGE = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Outline:
-    lessons: frozenset[str]
-    read_at: float
+MAXIMUM_AGE = 5.0  # seconds
 
 
 class Outlines:
@@ -29,15 +21,15 @@ class Outlines:
 
     def __init__(self, courses: Courses) -> None:
         self._courses = courses
-        self._known: OrderedDict[str, _Outline] = OrderedDict()
+        self._known: TTLCache[str, frozenset[str]] = TTLCache(MAXIMUM_COURSES, MAXIMUM_AGE)
 
     async def require_lesson(self, course_id: str, lesson_id: str) -> None:
         """Raise `NotFound` unless the course exists and has the lesson."""
-        known = self._known.get(course_id)
-        fresh = known is not None and time.monotonic() - known.read_at < MAXIMUM_AGE
-        if known is not None and fresh and lesson_id in known.lessons:
+        if lesson_id in self._known.get(course_id, ()):
             return
-        if lesson_id not in await self._read(course_id):
+        lessons = frozenset(lesson_ids(await self._courses.get(course_id)))
+        self._known[course_id] = lessons
+        if lesson_id not in lessons:
             message = (
                 f"Course {course_id!r} has no lesson {lesson_id[:200]!r}; check both ids, "
                 "or add the lesson to a module first."
@@ -47,12 +39,3 @@ class Outlines:
     def drop(self, course_id: str) -> None:
         """Forget a course that was edited."""
         self._known.pop(course_id, None)
-
-    async def _read(self, course_id: str) -> frozenset[str]:
-        course = await self._courses.get(course_id)
-        lessons = frozenset(lesson_ids(course))
-        self._known[course_id] = _Outline(lessons, time.monotonic())
-        self._known.move_to_end(course_id)
-        while len(self._known) > MAXIMUM_COURSES:
-            self._known.popitem(last=False)
-        return lessons

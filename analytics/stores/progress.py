@@ -198,7 +198,7 @@ def append_pipeline(event: Event, request: Request, event_id: str) -> list[dict[
         **change,
     }
     room = {"$lt": [{"$size": _or_empty("$uncounted")}, UNCOUNTED_LIMIT]}
-    happens: Expression = {"$and": [room, {"$or": [unknown, gains]}]}
+    happens: Expression = room if gains is True else {"$and": [room, {"$or": [unknown, gains]}]}
     outcome: Expression = {"$cond": [happens, changed, {}]}
     merged: Expression = {"$mergeObjects": ["$$ROOT", outcome]}
     if request.idempotency_key is not None:
@@ -375,5 +375,8 @@ def _appended(path: str, element: Expression) -> Expression:
 
 
 def _literal(text: str) -> Expression:
-    """Keep free text from being read as a field path."""
-    return {"$literal": text}
+    """Keep free text from being read as a field path.
+
+    Only where it could be: the database checks each node of an expression at each update.
+    """
+    return {"$literal": text} if text.startswith("$") else text
