@@ -71,12 +71,14 @@ def _measure(
     database = running.settings.mongo_database
     mongo: dict[str, costs.Counts] = {}
     redis: dict[str, costs.Counts] = {}
+    folding: dict[str, costs.Counts] = {}
     events = 0
     for _ in range(ROUNDS):
         rounds["peer"].append(_round(peer, seconds))
-        cpu = costs.cpu_seconds(running)
+        cpu, working = costs.cpu_seconds(running), costs.mongo_operations(client, database)
         done = _round(product, seconds)
         spent = costs.cpu_seconds(running)
+        _add(folding, costs.difference(costs.mongo_operations(client, database), working))
         _settle(running, client)
         done["cpu"] = {
             part: 1e3 * (spent[part] - cpu[part]) / done["events"] for part in costs.PARTS
@@ -111,6 +113,7 @@ def _measure(
         for part in costs.PARTS
     }
     found["mongo_commands_per_event"] = round(sum(v["count"] for v in mongo.values()) / events, 2)
+    found["mongo_folding"] = per_event(folding, sum(each["events"] for each in rounds["product"]))
     found["mongo"] = per_event(mongo, events)
     found["redis"] = per_event(redis, events)
     return found
@@ -246,9 +249,14 @@ def _print(found: Results) -> None:
         ["commands", "audit exit"],
         [[str(found["mongo_commands_per_event"]), found["audit_exit"]]],
     )
-    for server in ("mongo", "redis"):
+    titles = {
+        "mongo_folding": "MongoDB per accepted event, while the worker folds",
+        "mongo": "MongoDB per accepted event, worker frozen",
+        "redis": "Valkey per accepted event, worker frozen",
+    }
+    for server, title in titles.items():
         print_table(
-            f"{server} per accepted event, worker frozen",
+            title,
             ["operation", "calls", "server ms"],
             [[k, v["per_event"], v["ms_per_event"]] for k, v in found[server].items()],
         )

@@ -8,8 +8,9 @@ also after Redis lost everything; work that carries an older fence is dropped.
 
 At most `MAXIMUM_QUEUED` subjects are enqueued and not started; the rest wait in `due`, first come
 first served. So Celery's queue stays short enough for a lease, and neither a hot course nor ten
-thousand cold ones can starve the others. The window of a subject grows with what its refresh took
-(`WINDOW_FACTOR`): when the queue is long or the database slow, refreshes become fewer, and each of
+thousand cold ones can starve the others. The window of a subject grows with what its refresh took,
+faster than in proportion (`SLOWNESS_MS`), and with that once more for each subject that waits
+(`QUEUE_FACTOR`): when the database is slow or the queue long, refreshes become fewer, and each of
 them counts more events.
 
 Only Redis's clock counts. A time further ahead than its maximum (an older state was restored, the
@@ -35,8 +36,11 @@ LEASE_MS = 3_000
 MAXIMUM_WINDOW_MS = 60_000
 SUBJECT_SECONDS = 600
 MAXIMUM_QUEUED = 8
-WINDOW_FACTOR = 5
-LONGEST_GROWN_WINDOW_MS = 3_000
+# A refresh of t ms asks for a window of t² / SLOWNESS_MS: 20 ms, usual on an embedded server, still
+# fit the default window of 100; at 60 ms the database is saturated, and the window nears a second.
+SLOWNESS_MS = 4
+QUEUE_FACTOR = 3
+LONGEST_GROWN_WINDOW_MS = 1_000
 
 _COMMON = """
 local now_parts = redis.call('TIME')
@@ -80,7 +84,8 @@ def _script(body: str) -> str:
         "LEASE_MS": LEASE_MS,
         "WINDOW_MS": MAXIMUM_WINDOW_MS,
         "QUEUED": MAXIMUM_QUEUED,
-        "FACTOR": WINDOW_FACTOR,
+        "SLOWNESS_MS": SLOWNESS_MS,
+        "QUEUE_FACTOR": QUEUE_FACTOR,
         "GROWN_MS": LONGEST_GROWN_WINDOW_MS,
         "SECONDS": SUBJECT_SECONDS,
     }
@@ -168,7 +173,9 @@ redis.call('ZREM', leases_key, ARGV[1])
 local delay, window = tonumber(ARGV[4]), tonumber(ARGV[5])
 local started = tonumber(redis.call('HGET', KEYS[4], 'started') or '0')
 local took = math.max(0, now - started)
-local free_at = started + math.max(window, math.min(took * @FACTOR@, @GROWN_MS@))
+local waiting = redis.call('ZCOUNT', due_key, '-inf', now)
+local grown = took * took / @SLOWNESS_MS@ + took * waiting * @QUEUE_FACTOR@
+local free_at = started + math.max(window, math.min(grown, @GROWN_MS@))
 if free_at - now > maximum_window then free_at = now end
 redis.call('HSET', KEYS[4], 'free_at', free_at)
 local marks = tonumber(redis.call('HGET', KEYS[4], 'marks') or '0')
