@@ -25,7 +25,7 @@ from analytics.settings import Settings
 from analytics.stores.async_mongo import AsyncCollections
 from analytics.stores.course_fold import CourseFold, refresh_course
 from analytics.stores.courses import Courses
-from analytics.stores.mongo import Collections, ensure_indexes
+from analytics.stores.mongo import Collections, connect_patiently, ensure_indexes
 from analytics.stores.owed import owed_subjects
 from analytics.stores.progress import Progress, Request
 from analytics.stores.recount import course_drift, repair_course
@@ -39,7 +39,6 @@ REFRESHES = 30
 AGGREGATIONS = 3
 PROBES = 10
 PAGE = 1_000
-TIMEOUT_MS = 300_000
 AGGREGATION_TIMEOUT_MS = 60_000
 DATABASE = "bench_refresh"
 Results = dict[str, Any]
@@ -50,7 +49,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
     """Measure courses of these sizes, all in one database."""
     with installation() as running:
         settings = running.settings.model_copy(update={"mongo_database": DATABASE})
-        with _client(settings, TIMEOUT_MS) as client:
+        with connect_patiently(settings) as client:
             collections = Collections(client, settings)
             ensure_indexes(collections)
             found: Results = {"sizes": {}}
@@ -62,27 +61,12 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
             found["largest_to_smallest"] = round(last["refresh_ms"] / first["refresh_ms"], 2)
             found["plans"] = _plans(settings, client, collections, f"course-{sizes[-1]}")
         # Last, because the embedded server goes on with a query whose client gave up.
-        with _client(settings, AGGREGATION_TIMEOUT_MS) as client:
+        with connect_patiently(settings, AGGREGATION_TIMEOUT_MS) as client:
             for size in sizes:
                 spent = _aggregation_ms(Collections(client, settings), f"course-{size}")
                 found["sizes"][str(size)]["aggregation_ms"] = spent
     _print(found)
     return found
-
-
-def _client(settings: Settings, timeout_ms: int) -> MongoClient[Document]:
-    """Return a client that waits out a busy server.
-
-    The product's gives a silent server one second, then cancels what is under way and, where it was
-    a read, sends it again: a long one would be begun over and over.
-    """
-    return MongoClient(
-        settings.require_mongo_url(),
-        timeoutMS=timeout_ms,
-        connectTimeoutMS=timeout_ms,
-        retryReads=False,
-        tz_aware=True,
-    )
 
 
 def _measure(settings: Settings, collections: Collections, course: str) -> Results:

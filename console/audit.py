@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pymongo.errors import PyMongoError
 
 from analytics.errors import Unavailable
-from analytics.stores.mongo import Collections, connect
+from analytics.stores.mongo import Collections, connect_patiently
 from analytics.stores.recount import (
     Drift,
     course_drift,
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from analytics.settings import Settings
 
-TIMEOUT_MS = 60_000
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the subcommand takes."""
@@ -37,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Audit every course and the platform; return 1 where anything differs."""
     try:
-        with connect(settings, timeout_ms=TIMEOUT_MS) as client:
+        with connect_patiently(settings) as client:
             return _audit(Collections(client, settings), repair=args.repair)
     except PyMongoError as error:
         message = f"the database does not answer ({type(error).__name__}); is the product running?"

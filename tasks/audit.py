@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 def audit() -> str:
     """Compare every course and the platform with a full recompute; report drift and repair it."""
     process = clients()
-    collections = process.collections
+    collections = process.patient
     courses, drifted, unsettled = 0, 0, 0
     for course in collections.courses.find({}, {"_id": 1}):
         courses += 1

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from pymongo import MongoClient
 from redis.exceptions import RedisError
 
 from analytics.settings import Settings
 from analytics.stores import redis as redis_store
-from analytics.stores.mongo import Collections, Document, connect
+from analytics.stores.mongo import Collections, connect, connect_patiently
 from analytics.stores.publish import Publisher
 from tasks.coalescer import Coalescer, Lease
 
@@ -71,10 +70,10 @@ class LeaseKeeper:
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """The clients of one worker process."""
+    """The clients of one worker process; `patient` is for reads of a whole course."""
 
-    client: MongoClient[Document]
     collections: Collections
+    patient: Collections
     publisher: Publisher
     coalescer: Coalescer
     keeper: LeaseKeeper
@@ -83,13 +82,12 @@ class WorkerProcess:
     @classmethod
     def open(cls, settings: Settings) -> WorkerProcess:
         """Make the clients; they connect on first use."""
-        client = connect(settings)
         cache = redis_store.connect(settings)
         broker = redis_store.connect(settings, broker=True)
         coalescer = Coalescer(broker, settings.refresh_window_ms)
         return cls(
-            client,
-            Collections(client, settings),
+            Collections(connect(settings), settings),
+            Collections(connect_patiently(settings), settings),
             Publisher(cache),
             coalescer,
             LeaseKeeper(coalescer),
@@ -99,7 +97,8 @@ class WorkerProcess:
     def close(self) -> None:
         """Close the clients."""
         self.keeper.stop()
-        self.client.close()
+        self.collections.database.client.close()
+        self.patient.database.client.close()
         for client in self.redis_clients:
             client.close()
 

@@ -83,9 +83,9 @@ def _failing_again_later(process: WorkerProcess, lease: Lease, marks: int) -> It
 def _refresh_course(process: WorkerProcess, subject: Subject, *, full: bool) -> tuple[str, bool]:
     course_id = subject.course_id or ""
     collections = process.collections
-    if full and course_drift(collections, course_id):
+    if full and course_drift(process.patient, course_id):
         log.error("drift found by a forced refresh; repairing", course_id=course_id)
-        repair_course(collections, course_id)
+        repair_course(process.patient, course_id)
     outcome = fold_course(collections, course_id, new_version=full)
     if outcome is None:
         return "no such course", False

@@ -43,6 +43,26 @@ def connect(settings: Settings, *, timeout_ms: int = 10_000) -> MongoClient[Docu
     )
 
 
+def connect_patiently(settings: Settings, timeout_ms: int = 300_000) -> MongoClient[Document]:
+    """Return a client for reads of a whole course, which connects on first use.
+
+    `connect`'s takes a second's silence for an outage, cancels what is under way and, where it was
+    a read, begins it again: on an embedded server, which answers nobody else meanwhile, a long one
+    would never end.
+    """
+    return MongoClient(
+        settings.require_mongo_url(),
+        appname="coursepulse",
+        timeoutMS=timeout_ms,
+        serverSelectionTimeoutMS=1_000,
+        connectTimeoutMS=timeout_ms,
+        retryReads=False,
+        maxPoolSize=2,
+        tz_aware=True,
+        connect=False,
+    )
+
+
 class Collections:
     """The product's collections under their names.
 
