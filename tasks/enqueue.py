@@ -24,7 +24,7 @@ from analytics.settings import Settings
 from analytics.stores import redis as redis_store
 from analytics.subjects import COURSE_CHANGES, Subject
 from tasks.app import app
-from tasks.coalescer import MARK, Lease, subject_keys
+from tasks.coalescer import Lease, script, subject_keys
 from tasks.sending import refresh_task, send_refresh
 
 BREAKER_SECONDS = 2.0
@@ -41,8 +41,7 @@ class RefreshQueue:
         broker_settings = settings.model_copy(update={"redis_url": settings.broker_url})
         self._redis: redis.asyncio.Redis = redis_store.connect_async(broker_settings)
         self._cache: redis.asyncio.Redis = redis_store.connect_async(settings)
-        self._mark = self._redis.register_script(MARK)
-        self._window_ms = settings.refresh_window_ms
+        self._mark = self._redis.register_script(script("mark"))
         self._marked: dict[Subject, str] = {}
         self._edited: set[str] = set()
         self._wake = asyncio.Event()
@@ -133,15 +132,12 @@ class RefreshQueue:
         if not subjects:
             return []
         if len(subjects) == 1:
-            return [await self._mark(subject_keys(subjects[0]), self._arguments(subjects[0]))]
+            return [await self._mark(subject_keys(subjects[0]), [subjects[0].name, 1])]
         batch = self._redis.pipeline(transaction=False)
         for subject in subjects:
-            await self._mark(subject_keys(subject), self._arguments(subject), client=batch)
+            await self._mark(subject_keys(subject), [subject.name, 1], client=batch)
         fences: list[str] = await batch.execute()
         return fences
-
-    def _arguments(self, subject: Subject) -> list[Any]:
-        return [subject.name, self._window_ms, 1]
 
     async def _enqueue(self, lease: Lease, request_id: str) -> None:
         def send() -> None:

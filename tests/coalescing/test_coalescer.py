@@ -8,7 +8,16 @@ import pytest
 import redis
 
 from analytics.subjects import PLATFORM, Subject
-from tasks.coalescer import DUE, LEASE_MS, LEASES, MAXIMUM_QUEUED, Coalescer, Lease, subject_keys
+from tasks.coalescer import (
+    DUE,
+    LEASE_MS,
+    LEASES,
+    MAXIMUM_QUEUED,
+    STATISTICS,
+    Coalescer,
+    Lease,
+    subject_keys,
+)
 from tests.stack import eventually
 
 COURSE = Subject("c")
@@ -33,6 +42,12 @@ def leased(coalescer: Coalescer, subject: Subject = COURSE) -> Lease:
     return lease
 
 
+def counts(coalescer: Coalescer) -> tuple[int, int]:
+    """Return how many subjects wait and how many are leased."""
+    depth = coalescer.depth()
+    return depth.scheduled + depth.due + depth.cold, depth.leased
+
+
 def let_end(valkey: redis.Redis, key: str, subject: Subject = COURSE) -> None:
     """Move a subject's lease or due time into the past, as if the time had gone by."""
     valkey.zadd(key, {subject.name: 1}, xx=True)
@@ -41,7 +56,7 @@ def let_end(valkey: redis.Redis, key: str, subject: Subject = COURSE) -> None:
 def test_the_first_mark_leads_and_the_next_ones_only_count(coalescer: Coalescer) -> None:
     leased(coalescer)
     assert [coalescer.mark(COURSE) for _ in range(100)] == [None] * 100
-    assert coalescer.depth() == (0, 1)
+    assert counts(coalescer) == (0, 1)
 
 
 def test_subjects_do_not_hold_each_other_up(coalescer: Coalescer) -> None:
@@ -78,7 +93,7 @@ def test_a_refresh_without_new_marks_is_the_last(quick: Coalescer) -> None:
     marks = quick.start(lease)
     assert marks is not None
     assert quick.finish(lease, marks)
-    assert quick.depth() == (0, 0)
+    assert counts(quick) == (0, 0)
     assert quick.take(10) == ([], None)
 
 
@@ -141,14 +156,14 @@ def test_waking_an_idle_subject_leads_and_a_busy_one_is_left_alone(quick: Coales
     marks = quick.start(lease)
     assert marks is not None
     quick.finish(lease, marks)
-    assert quick.depth() == (0, 0)
+    assert counts(quick) == (0, 0)
 
 
 def test_the_queue_stays_short_and_the_rest_wait_in_order(coalescer: Coalescer) -> None:
     subjects = [Subject(f"c{number}") for number in range(3 * MAXIMUM_QUEUED)]
     first = [lease for subject in subjects if (lease := coalescer.mark(subject)) is not None]
     assert [lease.subject for lease in first] == subjects[:MAXIMUM_QUEUED]
-    assert coalescer.depth() == (2 * MAXIMUM_QUEUED, MAXIMUM_QUEUED)
+    assert counts(coalescer) == (2 * MAXIMUM_QUEUED, MAXIMUM_QUEUED)
 
     served = {lease.subject for lease in finishing(coalescer, first)}
     assert served == set(subjects)
@@ -184,6 +199,84 @@ def test_a_hot_subject_cannot_starve_a_waiting_one(quick: Coalescer) -> None:
     assert set(cold) <= served
 
 
+def serve(coalescer: Coalescer, lease: Lease) -> None:
+    marks = coalescer.start(lease)
+    assert marks is not None
+    assert coalescer.finish(lease, marks)
+
+
+def test_a_crowd_of_cold_subjects_leaves_a_hot_one_half_of_the_room(
+    quick: Coalescer, valkey: redis.Redis
+) -> None:
+    hot = Subject("hot")
+    serve(quick, leased(quick, hot))
+    leases = [lease for n in range(500) if (lease := quick.mark(Subject(f"cold{n}")))]
+    assert quick.depth().cold == 500 - MAXIMUM_QUEUED
+    quick.mark(hot)
+    eventually(lambda: quick.depth().due, what="the end of the hot subject's window")
+    for lease in leases[:2]:
+        serve(quick, lease)
+    assert hot in {lease.subject for lease in quick.take(MAXIMUM_QUEUED)[0]}
+    assert int(valkey.hget(STATISTICS, "refreshes") or 0) == 3
+
+
+def test_hot_subjects_leave_a_cold_one_half_of_the_room(quick: Coalescer) -> None:
+    hot = [Subject(f"hot{n}") for n in range(4 * MAXIMUM_QUEUED)]
+    for subject in hot:
+        serve(quick, leased(quick, subject))
+    leases = [lease for subject in hot if (lease := quick.mark(subject))]
+    eventually(lambda: quick.take(MAXIMUM_QUEUED)[0] or quick.depth().due, what="due subjects")
+    leases += quick.take(MAXIMUM_QUEUED)[0]
+    cold = Subject("cold")
+    assert quick.mark(cold) is None
+    taken: list[Subject] = []
+    while quick.depth().cold:
+        serve(quick, leases.pop(0))
+        more, _ = quick.take(MAXIMUM_QUEUED)
+        leases += more
+        taken += [lease.subject for lease in more]
+    assert cold in taken
+    assert len(taken) <= 2
+
+
+def test_a_parked_subject_waits_whoever_marks_it(quick: Coalescer) -> None:
+    lease = leased(quick)
+    marks = quick.start(lease)
+    assert marks is not None
+    quick.mark(COURSE)
+    assert quick.finish(lease, marks, failed=True)
+    quick.park(COURSE, 60_000)
+    assert quick.depth().parked == 1
+    assert quick.mark(COURSE) is None
+    assert quick.mark(COURSE, counts=False) is None
+    assert quick.take(10) == ([], None)
+    quick.unpark(COURSE)
+    again = eventually(lambda: quick.mark(COURSE, counts=False) or (quick.take(10)[0] or [None])[0])
+    assert again.subject == COURSE
+
+
+def test_a_success_ends_the_parking(quick: Coalescer) -> None:
+    lease = leased(quick)
+    marks = quick.start(lease)
+    assert marks is not None
+    quick.park(COURSE, 60_000)
+    assert not quick.finish(lease, marks), "parking takes the lease away"
+    quick.unpark(COURSE)
+    serve(quick, eventually(lambda: quick.mark(COURSE) or (quick.take(10)[0] or [None])[0]))
+    assert quick.depth().parked == 0
+
+
+def test_what_is_counted_can_be_read(quick: Coalescer) -> None:
+    lease = leased(quick)
+    for _ in range(4):
+        quick.mark(COURSE)
+    serve(quick, lease)
+    counted = quick.depth().statistics
+    assert counted["marks"] == 5
+    assert counted["refreshes"] == 1
+    assert sum(n for name, n in counted.items() if name.startswith("delay:")) == 1
+
+
 def test_every_key_has_an_end(coalescer: Coalescer, valkey: redis.Redis) -> None:
     leased(coalescer)
-    assert int(valkey.ttl(subject_keys(COURSE)[3])) > 0
+    assert int(valkey.ttl(subject_keys(COURSE)[-1])) > 0
