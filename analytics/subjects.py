@@ -11,6 +11,9 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | channel `coursepulse:instructors` | a newer instructor connection's claim | |
 | `coursepulse:frame:{subject}` | hash: version, frame | 1 day after the last publish |
 | `coursepulse:{refresh}:due` | sorted set: waiting subjects by due time | entries end |
+| `coursepulse:{refresh}:cold` | sorted set: those long not refreshed, by arrival | the same |
+| `coursepulse:{refresh}:parked` | sorted set: parked subjects by the end of that | the same |
+| `coursepulse:{refresh}:statistics` | hash: refreshes, marks, delays, for `/metrics` | 7 days |
 | `coursepulse:{refresh}:leases` | sorted set: refreshes in flight by lease end | the same |
 | `coursepulse:{refresh}:queued` | sorted set: those of them not started yet | the same |
 | `coursepulse:{refresh}:subject:{s}` | hash: marks, fence, last start | 10 minutes |

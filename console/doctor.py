@@ -18,6 +18,8 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from analytics.errors import CoursepulseError
+from analytics.stores.mongo import Collections, connect
+from analytics.stores.parking import Parking
 from console import preflight, readiness
 from console.instance import api_url, flower_url
 from console.programs import child_environment
@@ -149,6 +151,19 @@ def _flower(settings: Settings) -> str:
     return f"answers at {flower_url(settings)}"
 
 
+def _refreshes(settings: Settings) -> str:
+    with connect(settings, timeout_ms=SHORT_MS) as client:
+        failing = Parking(Collections(client, settings)).all()
+    if failing:
+        worst = max(failing, key=lambda each: each.failures)
+        message = (
+            f"{len(failing)} fail; {worst.subject.name} {worst.failures} times"
+            f"{', parked' if worst.is_parked else ''}: {worst.reason}; then coursepulse retry"
+        )
+        raise Wrong(message)
+    return "none fails"
+
+
 def _beat(settings: Settings) -> str:
     if not readiness.beat_holds_lock(settings):
         message = f"nobody holds the schedule's lock; celery -A tasks beat, or {START}"
@@ -165,6 +180,7 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "broker": _broker,
     "api": _api,
     "worker": _worker,
+    "refreshes": _refreshes,
     "flower": _flower,
     "beat": _beat,
 }

@@ -24,6 +24,7 @@ COMMANDS = {
     "simulate": "play learners on the running system",
     "doctor": "check every dependency; say what is wrong and the mend",
     "audit": "compare the running totals with a full recompute",
+    "retry": "let refreshes that were parked after repeated failures be tried again at once",
 }
 INTERRUPTED = 130  # what shells answer after Ctrl-C
 

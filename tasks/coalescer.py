@@ -89,6 +89,7 @@ class Lease:
 class Depth:
     """How many subjects are where, how long the oldest waits (ms), and what was counted so far."""
 
+    statistics: dict[str, int]
     scheduled: int
     due: int
     cold: int
@@ -97,14 +98,13 @@ class Depth:
     parked: int
     oldest_due_ms: int
     oldest_cold_ms: int
-    statistics: dict[str, int]
 
     @classmethod
     def from_answer(cls, answer: list[Any]) -> Depth:
         """Read what the script `depth` returned."""
         *numbers, flat = answer
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        return cls(*map(int, numbers), statistics={str(name): int(value) for name, value in pairs})
+        return cls({str(name): int(value) for name, value in pairs}, *map(int, numbers))
 
 
 class Coalescer:
@@ -143,7 +143,7 @@ class Coalescer:
 
     def start(self, lease: Lease) -> int | None:
         """Begin the refresh: return the marks it answers, None where the fence is stale."""
-        arguments = [lease.subject.name, lease.fence, self._window_ms]
+        arguments: list[str | int] = [lease.subject.name, lease.fence, self._window_ms]
         marks = int(cast("int", self._start(keys=subject_keys(lease.subject), args=arguments)))
         return None if marks < 0 else marks
 
@@ -157,7 +157,8 @@ class Coalescer:
     ) -> bool:
         """End the lease: due again if marks came meanwhile, or after `delay_ms` where given."""
         delay = -1 if delay_ms is None else delay_ms
-        arguments = [lease.subject.name, lease.fence, marks, int(failed), delay, self._window_ms]
+        arguments: list[str | int] = [lease.subject.name, lease.fence, marks, int(failed), delay]
+        arguments.append(self._window_ms)
         return bool(self._finish(keys=subject_keys(lease.subject), args=arguments))
 
     def park(self, subject: Subject, for_ms: int) -> None:

@@ -7,8 +7,11 @@ has no part in it, for beat ends when Redis goes.
 from __future__ import annotations
 
 import threading
+from queue import SimpleQueue
+from typing import Any
 
 import structlog
+from celery.signals import task_failure
 from kombu.exceptions import OperationalError
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
@@ -16,8 +19,11 @@ from redis.exceptions import RedisError
 from analytics.settings import Settings
 from analytics.stores import redis as redis_store
 from analytics.stores.mongo import Collections, connect
-from analytics.subjects import RECONCILE_TURN
+from analytics.stores.parking import Parking
+from analytics.subjects import PLATFORM, RECONCILE_TURN, Subject
+from tasks.app import REFRESH_COURSE, REFRESH_PLATFORM
 from tasks.coalescer import MAXIMUM_QUEUED, Coalescer
+from tasks.failures import FATAL, note_failure
 from tasks.reconcile import reconcile_now
 from tasks.sending import send_refresh
 
@@ -36,6 +42,11 @@ class Dispatcher(threading.Thread):
         super().__init__(name="dispatcher", daemon=True)
         self._stopping = threading.Event()
         self._settings = settings
+        self._lost: SimpleQueue[tuple[Subject, str]] = SimpleQueue()
+
+    def report_lost(self, subject: Subject, reason: str) -> None:
+        """Count a refresh whose process is no more; called from another thread, never waits."""
+        self._lost.put((subject, reason))
 
     def stop(self) -> None:
         """Ask the thread to end; what it has leased is already enqueued."""
@@ -52,6 +63,7 @@ class Dispatcher(threading.Thread):
         while not self._stopping.wait(wait):
             try:
                 wait = self._dispatch(coalescer)
+                self._note_lost(Parking(collections), coalescer)
                 if broker.set(RECONCILE_TURN, "1", nx=True, px=RECONCILE_MS):
                     reconcile_now(collections, coalescer)
                 if troubled:
@@ -65,6 +77,11 @@ class Dispatcher(threading.Thread):
                 wait = TROUBLE_SECONDS
         client.close()
         broker.close()
+
+    def _note_lost(self, parking: Parking, coalescer: Coalescer) -> None:
+        while not self._lost.empty():
+            subject, reason = self._lost.get()
+            note_failure(parking, coalescer, subject, reason)
 
     @staticmethod
     def _dispatch(coalescer: Coalescer) -> float:
@@ -82,8 +99,23 @@ class _Running:
 
 def start(settings: Settings) -> None:
     """Start this worker's dispatcher."""
+    task_failure.connect(_note_lost_process)
     _Running.dispatcher = Dispatcher(settings)
     _Running.dispatcher.start()
+
+
+def _note_lost_process(
+    sender: Any = None, exception: Exception | None = None, args: Any = (), **_: Any
+) -> None:
+    """Tell the dispatcher of a refresh whose process died or was ended: no code of its own can."""
+    dispatcher = _Running.dispatcher
+    if dispatcher is None or not isinstance(exception, FATAL):
+        return
+    reason = f"{type(exception).__name__}: {exception}"
+    if sender is not None and sender.name == REFRESH_PLATFORM:
+        dispatcher.report_lost(PLATFORM, reason)
+    elif sender is not None and sender.name == REFRESH_COURSE and args:
+        dispatcher.report_lost(Subject(args[0]), reason)
 
 
 def stop() -> None:

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from analytics.settings import Settings
 from analytics.stores import redis as redis_store
 from analytics.stores.mongo import Collections, connect, connect_patiently
+from analytics.stores.parking import Parking
 from analytics.stores.publish import Publisher
 from tasks.coalescer import Coalescer, Lease
 
@@ -75,6 +76,7 @@ class WorkerProcess:
     collections: Collections
     patient: Collections
     publisher: Publisher
+    parking: Parking
     coalescer: Coalescer
     keeper: LeaseKeeper
     redis_clients: tuple[Any, ...]
@@ -82,13 +84,15 @@ class WorkerProcess:
     @classmethod
     def open(cls, settings: Settings) -> WorkerProcess:
         """Make the clients; they connect on first use."""
+        collections = Collections(connect(settings), settings)
         cache = redis_store.connect(settings)
         broker = redis_store.connect(settings, broker=True)
         coalescer = Coalescer(broker, settings.refresh_window_ms)
         return cls(
-            Collections(connect(settings), settings),
+            collections,
             Collections(connect_patiently(settings), settings),
             Publisher(cache),
+            Parking(collections),
             coalescer,
             LeaseKeeper(coalescer),
             (cache, broker),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from analytics.stores.mongo import Collections
 from analytics.stores.owed import owed_subjects
+from analytics.stores.parking import Parking
 from tasks.app import RECONCILE, app
 from tasks.coalescer import Coalescer
+from tasks.failures import release_healed
 from tasks.process import clients
 from tasks.sending import send_refresh
 
@@ -19,6 +21,7 @@ def reconcile() -> str:
 
 def reconcile_now(collections: Collections, coalescer: Coalescer) -> int:
     """Wake every subject that is owed and that nobody is at; return how many are owed."""
+    release_healed(Parking(collections), coalescer)
     owed = 0
     for subject in owed_subjects(collections):
         owed += 1

@@ -7,8 +7,7 @@ dropped at the start, because somebody newer is at it. A refresh called by hand 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -22,10 +21,10 @@ from analytics.stores.recount import course_drift, repair_course
 from analytics.subjects import PLATFORM, Subject
 from tasks.app import REFRESH_COURSE, REFRESH_PLATFORM, app
 from tasks.coalescer import Lease
+from tasks.failures import trying_again_later
 from tasks.process import WorkerProcess, clients
 from tasks.sending import send_refresh
 
-FAILURE_DELAY_MS = 1_000
 STALL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
@@ -64,20 +63,10 @@ def _under_lease(task: Any, subject: Subject, work: Work) -> str:
         marks = process.coalescer.start(lease)
         if marks is None:
             return "dropped: a newer lease exists"
-        with process.keeper.holding(lease), _failing_again_later(process, lease, marks):
+        with process.keeper.holding(lease), trying_again_later(process, lease, marks):
             result, more = work(process)
         process.coalescer.finish(lease, marks, delay_ms=0 if more else None)
         return result
-
-
-@contextmanager
-def _failing_again_later(process: WorkerProcess, lease: Lease, marks: int) -> Iterator[None]:
-    try:
-        yield
-    except Exception:
-        # Whatever it was, the subject is still owed: it is due again soon, and the error is shown.
-        process.coalescer.finish(lease, marks, delay_ms=FAILURE_DELAY_MS)
-        raise
 
 
 def _refresh_course(process: WorkerProcess, subject: Subject, *, full: bool) -> tuple[str, bool]:

@@ -32,7 +32,9 @@ def free_port() -> int:
         return port
 
 
-def eventually(check: Callable[[], T], *, seconds: float = 10.0, what: str = "condition") -> T:
+def eventually(
+    check: Callable[[], T | None], *, seconds: float = 10.0, what: str = "condition"
+) -> T:
     """Return what `check` returns as soon as it is truthy; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

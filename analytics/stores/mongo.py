@@ -69,6 +69,7 @@ class Collections:
     * `courses`: one document a course; `progress`: one a student in a course; `ratings`: one a
       student and course; `students`: the ledger of who is counted as active;
     * `course_totals`, `platform_totals`: what was counted, and the newest frame;
+    * `failing`: subjects whose refreshes fail (`parking.py`);
     * `sessions`: browser sessions by the fingerprint of their cookie.
     """
 
@@ -82,6 +83,7 @@ class Collections:
         self.students: Collection[Document] = self.database["students"]
         self.course_totals: Collection[Document] = self.database["course_totals"]
         self.platform_totals: Collection[Document] = self.database["platform_totals"]
+        self.failing: Collection[Document] = self.database["failing"]
         self.sessions: Collection[Document] = self.database["sessions"]
 
 

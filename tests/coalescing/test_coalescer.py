@@ -251,7 +251,9 @@ def test_a_parked_subject_waits_whoever_marks_it(quick: Coalescer) -> None:
     assert quick.mark(COURSE, counts=False) is None
     assert quick.take(10) == ([], None)
     quick.unpark(COURSE)
-    again = eventually(lambda: quick.mark(COURSE, counts=False) or (quick.take(10)[0] or [None])[0])
+    again = eventually(
+        lambda: quick.mark(COURSE, counts=False) or next(iter(quick.take(10)[0]), None)
+    )
     assert again.subject == COURSE
 
 
@@ -262,7 +264,7 @@ def test_a_success_ends_the_parking(quick: Coalescer) -> None:
     quick.park(COURSE, 60_000)
     assert not quick.finish(lease, marks), "parking takes the lease away"
     quick.unpark(COURSE)
-    serve(quick, eventually(lambda: quick.mark(COURSE) or (quick.take(10)[0] or [None])[0]))
+    serve(quick, eventually(lambda: quick.mark(COURSE) or next(iter(quick.take(10)[0]), None)))
     assert quick.depth().parked == 0
 
 
