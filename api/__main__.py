@@ -1,8 +1,10 @@
-"""`python -m api`: serve REST, WebSockets and the page on one port."""
+"""`python -m api`: serve REST, WebSockets, event streams and the page on one port."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -11,9 +13,27 @@ from analytics.logs import configure_logs
 from analytics.settings import Settings
 from api.app import create_app
 
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
 PING_SECONDS = 20
 MESSAGE_BYTES = 64 * 1024
 DRAIN_SECONDS = 8
+STARTUP_FAILURE = 3
+
+
+class Server(uvicorn.Server):
+    """Ends the event streams first: uvicorn closes sockets by itself, but waits for answers."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        self._end_streams()
+        await super().shutdown(sockets)
 
 
 def main() -> int:
@@ -25,7 +45,7 @@ def main() -> int:
         print(f"coursepulse: {error}", file=sys.stderr)  # noqa: T201  # before logging exists
         return 1
     configure_logs(settings.log_format)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -44,7 +64,14 @@ def main() -> int:
         server_header=False,
         proxy_headers=False,
     )
-    return 0
+
+    def end_streams() -> None:
+        app.state.services.streams.end_all()  # made by the lifespan, after this function
+
+    server = Server(config, end_streams)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has stopped
+        server.run()
+    return 0 if server.started else STARTUP_FAILURE
 
 
 if __name__ == "__main__":

@@ -16,7 +16,17 @@ from analytics.settings import Settings
 from api import problems
 from api.lifespan import build_services, running
 from api.middleware import Gate
-from api.routes import analytics, courses, demo, enrollments, health, page, progress, session
+from api.routes import (
+    analytics,
+    courses,
+    demo,
+    enrollments,
+    events,
+    health,
+    page,
+    progress,
+    session,
+)
 from realtime.routes import Realtime
 from realtime.routes import router as realtime_router
 
@@ -50,11 +60,18 @@ def create_app(settings: Settings) -> FastAPI:
         allow_origins=list(settings.origins),
         allow_credentials=True,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+            "Last-Event-ID",
+        ],
         expose_headers=["ETag", "Location", "X-Request-ID", "Retry-After"],
     )
     problems.install(app)
-    for module in (courses, enrollments, progress, analytics, session, health, page):
+    for module in (courses, enrollments, progress, analytics, events, session, health, page):
         app.include_router(module.router)
     if settings.demo:
         app.include_router(demo.router)

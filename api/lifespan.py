@@ -22,6 +22,7 @@ from analytics.stores.progress import Progress
 from analytics.stores.ratings import Ratings
 from analytics.stores.redis import connect_async
 from analytics.stores.sessions import Sessions
+from realtime.events import Streams
 from realtime.hub import Hub
 from tasks.enqueue import RefreshQueue
 
@@ -49,6 +50,7 @@ class Services:
     authenticator: Authenticator
     queue: RefreshQueue
     hub: Hub
+    streams: Streams
     prepared: asyncio.Event
 
 
@@ -73,6 +75,7 @@ def build_services(settings: Settings) -> Services:
         authenticator=Authenticator(settings, sessions),
         queue=RefreshQueue(settings),
         hub=Hub(settings, collections, frames, on_course_edited=outlines.drop),
+        streams=Streams(),
         prepared=asyncio.Event(),
     )
 
