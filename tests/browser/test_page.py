@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocketRoute, expect, sync_playwright
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +19,6 @@ COURSE = "68a1e085f965e83b626e215e"
 INSTRUCTOR = "689f3b634ccdaf5428b24d62"
 COURSE_SOCKET = f"/realtime/course/{COURSE}"
 INSTRUCTOR_SOCKET = f"/realtime/instructor/{INSTRUCTOR}"
-DEADLINE_MS = 15_000
 NEW_STUDENTS = 5
 
 
@@ -50,29 +47,6 @@ class Visit:
     def number(self, name: str) -> float:
         text = self.page.locator(f'[data-number="{name}"]').inner_text()
         return float(text.replace(",", "").removesuffix("%"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start Chromium: the system's where there is one, else Playwright's own."""
-    system = Path("/usr/bin/chromium")
-    # Closed with the module: while Playwright runs, its event loop hides this thread's from others.
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=system if system.exists() else None,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context()
-    context.set_default_timeout(DEADLINE_MS)
-    expect.set_options(timeout=DEADLINE_MS)
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture
