@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "start everything the product needs on this machine and keep it running",
     "token": "print a development JWT and nothing else",
     "simulate": "play learners on the running system",
+    "watch": "show a course's or the platform's numbers as they change",
     "doctor": "check every dependency; say what is wrong and the mend",
     "audit": "compare the running totals with a full recompute",
     "retry": "let refreshes that were parked after repeated failures be tried again at once",
