@@ -18,6 +18,7 @@ from api.lifespan import build_services, running
 from api.middleware import Gate
 from api.routes import (
     analytics,
+    asyncapi,
     courses,
     demo,
     enrollments,
@@ -71,7 +72,17 @@ def create_app(settings: Settings) -> FastAPI:
         expose_headers=["ETag", "Location", "X-Request-ID", "Retry-After"],
     )
     problems.install(app)
-    for module in (courses, enrollments, progress, analytics, events, session, health, page):
+    for module in (
+        courses,
+        enrollments,
+        progress,
+        analytics,
+        events,
+        session,
+        health,
+        page,
+        asyncapi,
+    ):
         app.include_router(module.router)
     if settings.demo:
         app.include_router(demo.router)

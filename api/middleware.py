@@ -42,7 +42,7 @@ SLASH = "\x1f"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset(
     {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect",
-     "/redoc", "/demo/session", "/favicon.ico"}
+     "/redoc", "/asyncapi.json", "/asyncapi", "/demo/session", "/favicon.ico"}
 )  # fmt: skip
 OPEN_FOLDERS = ("/static/",)
 

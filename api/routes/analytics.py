@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from starlette.responses import JSONResponse
 
+from analytics.frame_models import CourseAnalytics, PlatformOverview
 from analytics.messages import Frame
 from analytics.subjects import PLATFORM, Subject
 from api.dependencies import (
@@ -22,8 +23,8 @@ router = APIRouter(tags=["analytics"])
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=1_000)]
 
 
-@router.get("/courses/{course_id}/analytics", response_model=dict[str, Any])
-@router.get("/analytics/courses/{course_id}/performance", response_model=dict[str, Any])
+@router.get("/courses/{course_id}/analytics", response_model=CourseAnalytics)
+@router.get("/analytics/courses/{course_id}/performance", response_model=CourseAnalytics)
 async def course_analytics(
     course_id: PathId, caller: Caller, services: TheServices, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -32,7 +33,7 @@ async def course_analytics(
     return _numbers(await services.frames.get(Subject(course_id)), if_none_match)
 
 
-@router.get("/analytics/platform/overview", response_model=dict[str, Any])
+@router.get("/analytics/platform/overview", response_model=PlatformOverview)
 async def platform_overview(
     caller: Caller, services: TheServices, if_none_match: IfNoneMatch = None
 ) -> Response:

@@ -12,11 +12,11 @@ import dashboard
 router = APIRouter(include_in_schema=False)
 
 _INDEX = Path(dashboard.__file__).parent / "index.html"
-_POLICY = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'"
+POLICY = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'"
 
 
 @router.get("/")
 async def index() -> FileResponse:
     """Return the page."""
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
     return FileResponse(_INDEX, media_type="text/html", headers=headers)

@@ -44,11 +44,12 @@ async def set_cookie(
         max_age=max(1, int(principal.expires_at - time.time())),
         path="/",
         httponly=True,
-        secure=_is_https(request),
+        secure=is_https(request),
         samesite="lax",
     )
 
 
-def _is_https(request: Request) -> bool:
+def is_https(request: Request) -> bool:
+    """Say whether the browser came by HTTPS, be it to a proxy before this server."""
     forwarded = request.headers.get("x-forwarded-proto", "")
     return "https" in {request.url.scheme, forwarded.split(",")[0].strip().lower()}
