@@ -320,6 +320,7 @@ class Connection {
   }
 
   #receive(frame, transport) {
+    if (this.#state === 'offline') return; // the page closed it, perhaps in onFrame
     if (frame.version > this.#version) {
       this.#version = frame.version;
       safely(() => this.#options.onFrame?.(frame));
@@ -328,7 +329,7 @@ class Connection {
   }
 
   #prove(transport) {
-    if (this.#state === 'offline') return; // the page closed it in onFrame
+    if (this.#state === 'offline') return;
     this.#proven = performance.now();
     this.#worked ??= this.#proven;
     clearTimeout(this.#growingStale);

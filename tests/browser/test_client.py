@@ -322,6 +322,28 @@ def test_closing_is_the_end(viewer: Viewer) -> None:
     assert viewer.states() == ["live", "offline"]
 
 
+def test_a_page_that_closes_at_a_frame_hears_nothing_more(viewer: Viewer) -> None:
+    def play(route: WebSocketRoute) -> None:
+        for version in (1, 2, 3):
+            route.send(f'{{"version": {version}}}')
+
+    viewer.page.route_web_socket(ANYTHING, play)
+    viewer.page.reload()
+    viewer.page.evaluate(
+        """async () => {
+          const { connect } = await import('/static/coursepulse.js');
+          window.heard = [];
+          window.connection = connect({
+            course: 'any',
+            onFrame: ({ version }) => { heard.push(version); connection.close(); },
+            onState: ({ state }) => heard.push(state),
+          });
+        }"""
+    )
+    viewer.until("connection.state === 'offline'")
+    assert viewer.page.evaluate("heard") == [1, "offline"]
+
+
 def test_a_mistake_of_the_page_does_not_end_the_connection(viewer: Viewer) -> None:
     mistakes: list[str] = []
     viewer.page.on("pageerror", lambda error: mistakes.append(error.message))
