@@ -48,6 +48,7 @@ const OPEN_MS = 10_000; // a proxy may swallow a handshake, or hold an answer ba
 const SILENCE_MS = { websocket: 120_000, events: 40_000 }; // the server's heartbeat: 15 s
 const GRACE_MS = 2_000; // between an answer and the same version's frame
 const POLL_MS = [4_000, 6_000];
+const RENEW_MS = { before: 30_000, least: 30_000, most: 86_400_000 }; // a token in use
 const STEADY_MS = 5_000; // less than this is no reason to begin the back-off anew
 const BACK_OFF_MS = { least: 100, first: 1_000, most: 30_000 };
 const LOST = 1006;
@@ -129,6 +130,18 @@ export function addresses({ course, instructor, url, server }, page = globalThis
     polling: kind === 'course' ? `${http}/courses/${id}/analytics`
       : `${http}/analytics/platform/overview`,
   };
+}
+
+/** Milliseconds until a fresh token is due for one in use; null where it does not tell its end. */
+export function renewalIn(token, now = Date.now()) {
+  try {
+    const claims = JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
+    const { before, least, most } = RENEW_MS;
+    const due = claims.exp * 1000 - now - before;
+    return Number.isFinite(due) ? Math.min(Math.max(due, least), most) : null;
+  } catch { // not a JWT
+    return null;
+  }
 }
 
 /**
@@ -229,9 +242,23 @@ class Connection {
         socket.close();
       });
     });
-    socket.addEventListener('open', () => {
-      if (this.#token) socket.send(JSON.stringify({ type: 'auth', token: this.#token }));
-    });
+    let renewal;
+    const authenticate = () => {
+      if (ending.signal.aborted || !this.#token) return;
+      socket.send(JSON.stringify({ type: 'auth', token: this.#token }));
+      const due = renewalIn(this.#token);
+      if (due !== null) renewal = setTimeout(renew, due);
+    };
+    // A fresh token in time extends the connection; without one, 4401 tells.
+    const renew = async () => {
+      try {
+        this.#token = await this.#options.token();
+      } catch { // the next attempt asks again
+        return;
+      }
+      authenticate();
+    };
+    socket.addEventListener('open', authenticate);
     socket.addEventListener('message', ({ data }) => {
       if (ending.signal.aborted) return; // what was on its way when another took over
       this.#receive(JSON.parse(data), 'websocket');
@@ -251,7 +278,10 @@ class Connection {
         ending.abort();
       }
     };
-    return ended.finally(silence.over);
+    return ended.finally(() => {
+      silence.over();
+      clearTimeout(renewal);
+    });
   }
 
   async #overEvents(ending) {

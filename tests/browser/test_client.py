@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -27,6 +28,10 @@ SOON_SILENT = """() => {
   const later = window.setTimeout;
   window.setTimeout = (call, wait) => later(call, wait === 120000 ? 200 : wait);
 }"""  # two minutes without a frame pass quickly
+SOON_DUE = """() => {
+  const later = window.setTimeout;
+  window.setTimeout = (call, wait) => later(call, wait > 500000 && wait < 600000 ? 200 : wait);
+}"""  # nearly ten minutes pass quickly
 CONNECT = """async ({ tokens, ...options }) => {
   const { connect } = await import('/static/coursepulse.js');
   window.seen = { frames: [], states: [], tokens: 0 };
@@ -182,6 +187,21 @@ def test_an_expired_token_is_replaced_once_it_is_refused(viewer: Viewer) -> None
     viewer.live("websocket")
     viewer.students()
     assert "offline" not in viewer.states()
+
+
+def test_a_fresh_token_in_time_extends_the_connection(viewer: Viewer) -> None:
+    sent: list[str] = []
+    viewer.page.on(
+        "websocket", lambda socket: socket.on("framesent", lambda text: sent.append(str(text)))
+    )
+    viewer.page.evaluate(SOON_DUE)
+    tokens = [viewer.token(ttl=600), viewer.token(ttl=3_000)]
+    viewer.connect(tokens=tokens)
+    viewer.live("websocket")
+    viewer.until("seen.tokens >= 2")
+    viewer.students()
+    assert [json.loads(text)["token"] for text in sent] == tokens
+    assert viewer.states() == ["live"]
 
 
 @pytest.mark.parametrize("sockets", [True, False])

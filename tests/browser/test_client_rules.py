@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from analytics.identity import issue_token
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -60,6 +64,20 @@ def test_a_close_code_has_its_pause(rules: Rules, code: int, least: int, most: i
 def test_only_4401_asks_for_a_new_token(rules: Rules) -> None:
     codes = [1000, LOST, 1009, 1012, 4401, 4403, 4404, 4409, 4429, 4508]
     assert rules("argument.filter(code => rules.ruleAfter(code).renew)", codes) == [4401]
+
+
+def test_a_fresh_token_is_due_half_a_minute_before_the_end(rules: Rules) -> None:
+    def token(expires: float) -> str:
+        return issue_token("s" * 32, sub="ü/?~", role="admin", ttl=expires - time.time())
+
+    now = int(time.time())
+    shown = [token(now + ttl) for ttl in (600, 20, -9, 1e9)]
+    due = rules(
+        "argument[0].map(token => rules.renewalIn(token, argument[1]))", [shown, now * 1000]
+    )
+    assert due == [pytest.approx(570_000, abs=1_500), 30_000, 30_000, 86_400_000]
+    nonsense = ["", "a.b.c", "x", f"a.{base64.urlsafe_b64encode(b'{}').decode()}.c"]
+    assert rules("argument.map(token => rules.renewalIn(token))", nonsense) == [None] * 4
 
 
 def levels(rules: Rules, *outcomes: dict[str, Any]) -> list[int]:
