@@ -29,16 +29,19 @@ function typeOf(schema) {
 }
 
 function limits({ minimum, maximum, maxItems }) {
-  return [
+  const found = [
     minimum === undefined ? '' : `at least ${minimum}`,
     maximum === undefined ? '' : `at most ${maximum}`,
     maxItems === undefined ? '' : `at most ${maxItems} of them`,
   ].filter(Boolean).join(', ');
+  return found && `(${found})`;
 }
 
 function shape(name, schema) {
   const rows = Object.entries(schema.properties).map(([field, part]) => [
-    make('code', field), typeOf(part), prose([part.description, limits(part)].filter(Boolean).join(' ')),
+    make('code', field),
+    typeOf(part),
+    prose([part.description, limits(part)].filter(Boolean).join(' ')),
   ]);
   return make('section', [
     make('h3', name, { id: `schema-${name}` }),

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser.client_page import Viewer
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.stack import Stack
 
 DEADLINE_MS = 15_000
 
@@ -35,3 +39,8 @@ def page(browser: Browser) -> Iterator[Page]:
     expect.set_options(timeout=DEADLINE_MS)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def viewer(page: Page, stack: Stack) -> Viewer:
+    return Viewer(page, stack)

@@ -188,7 +188,7 @@ def test_a_course_whose_id_holds_a_slash_has_a_stream(room: Classroom) -> None:
 
 
 def test_a_stream_ends_with_its_token(room: Classroom) -> None:
-    with stream(room.stack, course_path(room), owner_token(room, ttl=2)) as (_, received):
+    with stream(room.stack, course_path(room), owner_token(room, ttl=4)) as (_, received):
         assert [event.id for event in received] == [0]
 
 

@@ -133,7 +133,7 @@ async def test_silence_is_broken_by_comments(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("reason", ["the token expires", "the server stops"])
 async def test_a_stream_is_completed_when(reason: str) -> None:
-    client = Client(ttl=0.2 if reason == "the token expires" else 60)
+    client = Client(ttl=1 if reason == "the token expires" else 60)
     await client.until("id: 1\n")
     if reason == "the server stops":
         client.streams.end_all()
