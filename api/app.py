@@ -15,6 +15,7 @@ import dashboard
 from analytics.settings import Settings
 from api import problems
 from api.lifespan import build_services, running
+from api.metrics import Metrics
 from api.middleware import Gate
 from api.routes import (
     analytics,
@@ -24,6 +25,7 @@ from api.routes import (
     enrollments,
     events,
     health,
+    metrics,
     page,
     progress,
     session,
@@ -71,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         expose_headers=["ETag", "Location", "X-Request-ID", "Retry-After"],
     )
+    app.state.metrics = Metrics()
     problems.install(app)
     for module in (
         courses,
@@ -80,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         events,
         session,
         health,
+        metrics,
         page,
         asyncapi,
     ):

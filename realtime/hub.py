@@ -125,6 +125,13 @@ class Hub:
                     self._feed.subscribe(subject.channel, self._heard)
                 )
 
+    def viewers(self) -> dict[str, int]:
+        """Return how many viewers this process has of courses and of the platform."""
+        found = {"course": 0, "platform": 0}
+        for subject, audience in self._audiences.items():
+            found["platform" if subject.course_id is None else "course"] += len(audience.viewers)
+        return found
+
     def claim(self, place: str, token: str, on_replaced: Callable[[], None]) -> None:
         """Make this connection the place's only one in this process; the older is told."""
         older = self._claims.get(place)

@@ -38,7 +38,7 @@ QUEUED = PREFIX + "{refresh}:queued"
 PARKED = PREFIX + "{refresh}:parked"
 STATISTICS = PREFIX + "{refresh}:statistics"
 SUBJECT = PREFIX + "{refresh}:subject:"
-_LANES = [DUE, COLD, LEASES, QUEUED, PARKED, STATISTICS]
+LANES = [DUE, COLD, LEASES, QUEUED, PARKED, STATISTICS]
 
 LEASE_MS = 3_000
 MAXIMUM_QUEUED = 8
@@ -107,6 +107,16 @@ class Depth:
         return cls({str(name): int(value) for name, value in pairs}, *map(int, numbers))
 
 
+def delay_buckets(statistics: dict[str, int]) -> list[tuple[str, float]]:
+    """Return the queue delays counted so far as a histogram: upper bound in seconds, how many."""
+    total, buckets = 0, []
+    for bound in (*DELAY_BOUNDS_MS, None):
+        name = "inf" if bound is None else str(bound)
+        total += statistics.get(f"delay:{name}", 0)
+        buckets.append(("+Inf" if bound is None else str(bound / 1_000), float(total)))
+    return buckets
+
+
 class Coalescer:
     """The scripts as a worker calls them; `window_ms` is the shortest window."""
 
@@ -134,7 +144,7 @@ class Coalescer:
 
         Returns them and the ms until the next is due (None: nobody waits).
         """
-        wait, *flat = cast("list[Any]", self._take(keys=_LANES, args=[SUBJECT, count]))
+        wait, *flat = cast("list[Any]", self._take(keys=LANES, args=[SUBJECT, count]))
         leases = [
             Lease(Subject.parse(name), fence)
             for name, fence in zip(flat[::2], flat[1::2], strict=True)
@@ -171,9 +181,9 @@ class Coalescer:
 
     def depth(self) -> Depth:
         """Return how many subjects wait, are leased and are parked."""
-        return Depth.from_answer(cast("list[Any]", self._depth(keys=_LANES)))
+        return Depth.from_answer(cast("list[Any]", self._depth(keys=LANES)))
 
 
 def subject_keys(subject: Subject) -> list[str]:
     """Return the keys of a script that is about one subject."""
-    return [*_LANES, SUBJECT + subject.name]
+    return [*LANES, SUBJECT + subject.name]

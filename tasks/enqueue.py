@@ -24,8 +24,10 @@ from analytics.settings import Settings
 from analytics.stores import redis as redis_store
 from analytics.subjects import COURSE_CHANGES, Subject
 from tasks.app import app
-from tasks.coalescer import Lease, script, subject_keys
+from tasks.coalescer import LANES, Depth, Lease, delay_buckets, script, subject_keys
 from tasks.sending import refresh_task, send_refresh
+
+__all__ = ["Depth", "RefreshQueue", "delay_buckets"]
 
 BREAKER_SECONDS = 2.0
 DEADLINE_SECONDS = 0.5
@@ -42,6 +44,7 @@ class RefreshQueue:
         self._redis: redis.asyncio.Redis = redis_store.connect_async(broker_settings)
         self._cache: redis.asyncio.Redis = redis_store.connect_async(settings)
         self._mark = self._redis.register_script(script("mark"))
+        self._depth = self._redis.register_script(script("depth"))
         self._marked: dict[Subject, str] = {}
         self._edited: set[str] = set()
         self._wake = asyncio.Event()
@@ -99,6 +102,15 @@ class RefreshQueue:
             return str(await self._in_thread(send))
         except (OperationalError, RedisError, OSError, TimeoutError) as error:
             raise Unavailable("The queue does not answer; repeat the request.") from error
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether marks are being left to the reconcile."""
+        return time.monotonic() < self._closed_until
+
+    async def depth(self) -> Depth:
+        """Return what waits and what was counted; raise `RedisError` where Redis is away."""
+        return Depth.from_answer(await self._depth(keys=LANES))
 
     async def _run(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from analytics.settings import Settings
 from analytics.stores.mongo import DATABASE_OPTIONS
+from analytics.stores.parking import TRIES
 
 OPERATION_TIMEOUT_MS = 700
 """The deadline of each operation of a request: a 503 must come within a second."""
@@ -36,11 +37,17 @@ class AsyncCollections:
         self.ratings: Any = database["ratings"]
         self.course_totals: Any = database["course_totals"]
         self.platform_totals: Any = database["platform_totals"]
+        self.failing: Any = database["failing"]
         self.sessions: Any = database["sessions"]
 
     async def ping(self) -> None:
         """Raise where the database does not answer."""
         await self.client.admin.command("ping")
+
+    async def count_failing(self) -> tuple[int, int]:
+        """Return how many subjects' refreshes fail, and how many of those are parked."""
+        found = [each["failures"] async for each in self.failing.find({}, {"failures": 1})]
+        return len(found), sum(failures >= TRIES for failures in found)
 
     def close(self) -> None:
         """Close the connections."""
