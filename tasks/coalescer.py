@@ -43,7 +43,6 @@ LANES = [DUE, COLD, LEASES, QUEUED, PARKED, STATISTICS]
 LEASE_MS = 3_000
 MAXIMUM_QUEUED = 8
 WARM_MS = 10_000
-LONGEST_WINDOW_MS = 60_000
 LONGEST_PARK_MS = 3_600_000
 # A refresh of t ms asks for a window of t² / SLOWNESS_MS: 20 ms, usual on an embedded server, still
 # fit the default window of 100; at 60 ms the database is saturated, and the window nears a second.
@@ -56,7 +55,6 @@ _CONSTANTS = {
     "LEASE_MS": LEASE_MS,
     "QUEUED": MAXIMUM_QUEUED,
     "WARM_MS": WARM_MS,
-    "LONGEST_WINDOW_MS": LONGEST_WINDOW_MS,
     "LONGEST_PARK_MS": LONGEST_PARK_MS,
     "SLOWNESS_MS": SLOWNESS_MS,
     "QUEUE_FACTOR": QUEUE_FACTOR,
@@ -68,11 +66,15 @@ _CONSTANTS = {
 
 
 @cache
-def script(name: str) -> str:
-    """Return a script of `tasks/scripts/` with the common part and the constants filled in."""
+def script(name: str, window_ms: int) -> str:
+    """Return a script of `tasks/scripts/` with the common part and the constants filled in.
+
+    No due time is honestly further ahead than the longest window.
+    """
+    longest_window = max(window_ms, LONGEST_GROWN_WINDOW_MS)
     folder = resources.files("tasks") / "scripts"
     text = "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
-    for constant, value in _CONSTANTS.items():
+    for constant, value in (_CONSTANTS | {"LONGEST_WINDOW_MS": longest_window}).items():
         text = text.replace(f"@{constant}@", str(value))
     return text
 
@@ -122,13 +124,17 @@ class Coalescer:
 
     def __init__(self, client: redis.Redis, window_ms: int) -> None:
         self._window_ms = window_ms
-        self._mark = client.register_script(script("mark"))
-        self._take = client.register_script(script("take"))
-        self._start = client.register_script(script("start"))
-        self._renew = client.register_script(script("renew"))
-        self._finish = client.register_script(script("finish"))
-        self._park = client.register_script(script("park"))
-        self._depth = client.register_script(script("depth"))
+
+        def register(name: str) -> Any:
+            return client.register_script(script(name, window_ms))
+
+        self._mark = register("mark")
+        self._take = register("take")
+        self._start = register("start")
+        self._renew = register("renew")
+        self._finish = register("finish")
+        self._park = register("park")
+        self._depth = register("depth")
 
     def mark(self, subject: Subject, *, counts: bool = True) -> Lease | None:
         """Mark the subject stale; return the lease where the caller has to enqueue it.

@@ -43,8 +43,9 @@ class RefreshQueue:
         broker_settings = settings.model_copy(update={"redis_url": settings.broker_url})
         self._redis: redis.asyncio.Redis = redis_store.connect_async(broker_settings)
         self._cache: redis.asyncio.Redis = redis_store.connect_async(settings)
-        self._mark = self._redis.register_script(script("mark"))
-        self._depth = self._redis.register_script(script("depth"))
+        window_ms = settings.refresh_window_ms
+        self._mark = self._redis.register_script(script("mark", window_ms))
+        self._depth = self._redis.register_script(script("depth", window_ms))
         self._marked: dict[Subject, str] = {}
         self._edited: set[str] = set()
         self._wake = asyncio.Event()

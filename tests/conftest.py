@@ -66,3 +66,10 @@ def valkey(settings: Settings) -> Iterator[redis.Redis]:
         client.flushdb()
         yield client
         client.flushdb()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make chaos` ask for more, and a failure be repeated by its seed."""
+    group = parser.getgroup("chaos")
+    group.addoption("--schedules", type=int, default=500, help="how many schedules are run")
+    group.addoption("--first-seed", type=int, default=1, help="the first schedule's seed")

@@ -225,8 +225,10 @@ def test_hot_subjects_leave_a_cold_one_half_of_the_room(quick: Coalescer) -> Non
     for subject in hot:
         serve(quick, leased(quick, subject))
     leases = [lease for subject in hot if (lease := quick.mark(subject))]
-    eventually(lambda: quick.take(MAXIMUM_QUEUED)[0] or quick.depth().due, what="due subjects")
+    eventually(lambda: quick.depth().scheduled == 0, what="the end of all windows")
     leases += quick.take(MAXIMUM_QUEUED)[0]
+    assert quick.depth().queued == MAXIMUM_QUEUED
+    assert quick.depth().due
     cold = Subject("cold")
     assert quick.mark(cold) is None
     taken: list[Subject] = []

@@ -48,9 +48,9 @@ def test_the_queue_s_counts_grow_with_the_events(room: Classroom) -> None:
 
     def grown() -> bool:
         found = scrape(room.stack)
-        names = ("coursepulse_refreshes_total", "coursepulse_marks_total")
-        names = (*names, "coursepulse_refresh_delay_seconds_count")
-        return all(value(found, name) > value(before, name) for name in names)
+        names = ["refreshes_total", "marks_total", "refresh_delay_seconds_count"]
+        counters = [f"coursepulse_{name}" for name in names]
+        return all(value(found, name) > value(before, name) for name in counters)
 
     eventually(grown, what="the counts")
     found = scrape(room.stack)
