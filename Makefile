@@ -4,13 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: run test check bench lock browser
+.PHONY: run test chaos check bench lock browser
 
 run: $(INSTALLED)
 	@exec env DEMO="$${DEMO:-on}" $(BIN)/coursepulse run
 
 test: $(INSTALLED) browser
 	$(BIN)/pytest
+
+# Long: every harm again and again under load, and ten thousand schedules. SEED repeats a run.
+chaos: $(INSTALLED)
+	$(BIN)/pytest tests/schedules tests/chaos -s --schedules 10000 --rate 100 \
+	  --rounds "$${ROUNDS:-3}" --first-seed "$${SEED:-1}" --timeout 900
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -73,3 +73,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos")
     group.addoption("--schedules", type=int, default=500, help="how many schedules are run")
     group.addoption("--first-seed", type=int, default=1, help="the first schedule's seed")
+    group.addoption("--rate", type=float, default=20.0, help="events a second under harm")
+    group.addoption("--rounds", type=int, default=1, help="how often each harm is done")
