@@ -8,7 +8,8 @@
     │   ├── Conflict            409: the id or idempotency key is taken by other content
     │   ├── PreconditionFailed  412: the course has changed since it was read
     │   ├── TooLarge            413: the body exceeds the limit
-    │   └── Invalid             422: the content breaks a rule of the contract
+    │   ├── Invalid             422: the content breaks a rule of the contract
+    │   └── TooMany             429: the user, or the process, has its most connections
     ├── Unavailable             503: a dependency is down or saturated; repeat later
     └── SettingsError           the start is refused: one line naming the variable
 
@@ -91,6 +92,14 @@ class Invalid(Refused):
     status = 422
     kind = "invalid"
     title = "Invalid content"
+
+
+class TooMany(Refused):
+    """A limit of connections is reached."""
+
+    status = 429
+    kind = "too-many"
+    title = "Too many connections"
 
 
 class Unavailable(CoursepulseError):

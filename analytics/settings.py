@@ -32,6 +32,15 @@ EXAMPLES = {
     "DEMO": "on",
     "LOG_FORMAT": "json",
     "WORKER_CONCURRENCY": "2",
+    "SOCKETS_PER_USER": "10",
+    "SOCKETS_PER_PROCESS": "20000",
+    "SOCKET_HANDSHAKES_PER_SECOND": "1000",
+    "SOCKET_HANDSHAKE_SECONDS": "5",
+    "SOCKET_MESSAGE_BYTES": "4096",
+    "SOCKET_MESSAGES_PER_MINUTE": "100",
+    "SOCKET_STALL_SECONDS": "10",
+    "SOCKET_PING_SECONDS": "20",
+    "SOCKET_DRAIN_SECONDS": "3",
 }
 MINIMUM_SECRET_BYTES = 32
 
@@ -57,6 +66,15 @@ class Settings(BaseSettings):
     demo: bool = False
     log_format: str = Field("text", pattern="^(text|json)$")
     worker_concurrency: int = Field(2, ge=1, le=256)
+    sockets_per_user: int = Field(10, ge=1, le=1_000_000)
+    sockets_per_process: int = Field(20_000, ge=1, le=1_000_000)
+    socket_handshakes_per_second: int = Field(1_000, ge=10, le=100_000)
+    socket_handshake_seconds: float = Field(5, ge=0.1, le=60)
+    socket_message_bytes: int = Field(4_096, ge=1_024, le=65_536)
+    socket_messages_per_minute: int = Field(100, ge=1, le=10_000)
+    socket_stall_seconds: float = Field(10, ge=0.1, le=300)
+    socket_ping_seconds: float = Field(20, ge=1, le=300)
+    socket_drain_seconds: float = Field(3, ge=0, le=20)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -17,6 +17,9 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | `coursepulse:{refresh}:leases` | sorted set: refreshes in flight by lease end | the same |
 | `coursepulse:{refresh}:queued` | sorted set: those of them not started yet | the same |
 | `coursepulse:{refresh}:subject:{s}` | hash: marks, fence, last start | 10 minutes |
+| `coursepulse:hubs` | sorted set: hub processes by the end of their lease | entries end |
+| `coursepulse:seats:{sub}` | hash: a user's connections by hub process | 15 minutes |
+| `coursepulse:place:{place}` | the newest claim of an instructor's place | 1 minute |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |
 | `coursepulse:redbeat:*` | the schedule | redbeat's: rewritten at its start |
 
@@ -32,6 +35,7 @@ ANNOUNCEMENTS = PREFIX + "announcements"
 COURSE_CHANGES = PREFIX + "courses"
 INSTRUCTOR_CLAIMS = PREFIX + "instructors"
 RECONCILE_TURN = PREFIX + "reconcile"
+HUBS = PREFIX + "hubs"
 
 # A course may be called "platform" too: the course's subject name carries a prefix.
 _COURSE = "course:"
@@ -66,3 +70,13 @@ class Subject:
 
 
 PLATFORM = Subject(None)
+
+
+def seats_key(sub: str) -> str:
+    """Return where a user's connections are counted."""
+    return f"{PREFIX}seats:{sub}"
+
+
+def place_key(place: str) -> str:
+    """Return where the newest claim of a place stands."""
+    return f"{PREFIX}place:{place}"

@@ -12,13 +12,12 @@ from analytics.errors import SettingsError
 from analytics.logs import configure_logs
 from analytics.settings import Settings
 from api.app import create_app
+from realtime.assembly import raise_file_limit, server_options
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-PING_SECONDS = 20
-MESSAGE_BYTES = 64 * 1024
 DRAIN_SECONDS = 8
 STARTUP_FAILURE = 3
 
@@ -45,6 +44,7 @@ def main() -> int:
         print(f"coursepulse: {error}", file=sys.stderr)  # noqa: T201  # before logging exists
         return 1
     configure_logs(settings.log_format)
+    raise_file_limit()
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -53,16 +53,10 @@ def main() -> int:
         access_log=False,
         loop="auto",
         http="httptools",
-        ws="websockets-sansio",
-        # A peer silent for 40 s is gone: one ping interval and one timeout.
-        ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=PING_SECONDS,
-        ws_max_size=MESSAGE_BYTES,
-        # Compression costs memory per connection and is an attack surface.
-        ws_per_message_deflate=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         proxy_headers=False,
+        **server_options(settings),
     )
 
     def end_streams() -> None:

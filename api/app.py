@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 
 import dashboard
 from analytics.settings import Settings
+from analytics.sharing import SharedReads
 from api import problems
 from api.lifespan import build_services, running
 from api.metrics import Metrics
@@ -30,6 +31,7 @@ from api.routes import (
     progress,
     session,
 )
+from realtime.assembly import server_state
 from realtime.routes import Realtime
 from realtime.routes import router as realtime_router
 
@@ -41,14 +43,13 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the application for these settings."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         services = build_services(settings)
         app.state.services = services
-        app.state.realtime = Realtime(
-            services.hub, services.authenticator, services.courses, services.cache
-        )
+        owners = SharedReads(services.courses.instructor_of)
+        app.state.realtime = Realtime(settings, services.hub, services.authenticator, owners)
         async with running(services):
-            yield
+            yield server_state(settings)
 
     app = FastAPI(
         title="coursepulse",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from analytics.stores.progress import Progress
 from analytics.stores.ratings import Ratings
 from analytics.stores.redis import connect_async
 from analytics.stores.sessions import Sessions
+from realtime.assembly import build_hub
 from realtime.events import Streams
 from realtime.hub import Hub
 from tasks.enqueue import RefreshQueue
@@ -74,7 +76,16 @@ def build_services(settings: Settings) -> Services:
         frames=frames,
         authenticator=Authenticator(settings, sessions),
         queue=RefreshQueue(settings),
-        hub=Hub(settings, collections, frames, on_course_edited=outlines.drop),
+        hub=build_hub(
+            settings,
+            collections,
+            cache,
+            frames,
+            courses,
+            on_course_edited=outlines.drop,
+            # The port makes it the only one: `python -m api` is one process.
+            process=f"{socket.gethostname()}:{settings.host}:{settings.port}",
+        ),
         streams=Streams(),
         prepared=asyncio.Event(),
     )

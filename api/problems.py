@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from analytics.errors import CoursepulseError, Refused, Unauthenticated, Unavailable
+from analytics.errors import CoursepulseError, Refused, TooMany, Unauthenticated, Unavailable
 from analytics.stores.mongo import is_outage
 
 TYPE = "https://coursepulse.dev/problems/"
@@ -24,6 +24,11 @@ ADVICE = {
     "There was an error parsing the body": "The body cannot be read; send a JSON object in UTF-8.",
     "Not Found": "There is nothing at this address; /docs lists the routes.",
     "Method Not Allowed": "This address does not take this method; /docs lists the routes.",
+}
+
+_REFUSED_HEADERS: dict[type[Refused], dict[str, str]] = {
+    Unauthenticated: {"WWW-Authenticate": "Bearer"},
+    TooMany: {"Retry-After": "5"},
 }
 
 log = structlog.get_logger(__name__)
@@ -48,7 +53,7 @@ def problem_response(error: Exception) -> Response:
     """Return the answer for an error; what is not known is a 500 that tells no secrets."""
     match error:
         case Refused():
-            headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
+            headers = _REFUSED_HEADERS.get(type(error))
             return _problem(error.status, error.kind, error.title, error.detail, headers=headers)
         case Unavailable():
             return _unavailable(error.detail, error.retry_after)

@@ -8,10 +8,9 @@ would wait for it.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,10 @@ from starlette.responses import Response
 
 from analytics.identity import Principal
 from analytics.subjects import Subject
+from realtime.closing import Closed
 from realtime.hub import Hub
-from realtime.viewer import STALLED_SECONDS, Viewer
+from realtime.outgoing import Outgoing
+from realtime.viewer import Viewer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -65,11 +66,18 @@ class Streams:
 class EventStream(Response):
     """The answer that goes on until its token expires, its client goes or the server stops.
 
-    `seen` is the newest version that the client already has, -1 without any.
+    `seen` is the newest version that the client already has, -1 without any. Raises `TooMany`
+    before anything is sent.
     """
 
-    def __init__(
-        self, streams: Streams, hub: Hub, subject: Subject, principal: Principal, seen: int
+    def __init__(  # noqa: PLR0913  # who, what, and since when, of one answer
+        self,
+        streams: Streams,
+        hub: Hub,
+        subject: Subject,
+        principal: Principal,
+        seen: int,
+        stall_seconds: float,
     ) -> None:
         # Not Response's own constructor: it would promise a body of length 0.
         self.status_code = 200
@@ -78,35 +86,43 @@ class EventStream(Response):
         self._streams = streams
         self._hub = hub
         self._subject = subject
-        self._expires_at = principal.expires_at
+        self._principal = principal
         self._seen = seen
+        self._stall_seconds = stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Serve the stream."""
+        with ExitStack() as undo:
+            self._hub.enter()
+            undo.callback(self._hub.exit)
+            await self._hub.registry.take_seat(self._principal.sub)
+            undo.callback(self._hub.registry.leave_seat, self._principal.sub)
+            await self._serve(receive, send)
+
+    async def _serve(self, receive: Receive, send: Send) -> None:
         end = self._streams.open()
-        writer = _Writer(send, lambda: _finish(end))
-        viewer = Viewer(writer.frame, lambda: _finish(end))
-        viewer.version = self._seen
+        line = _EventLine(send, lambda: _finish(end), self._stall_seconds)
+        viewer = Viewer(line, self._principal, self._seen)
+        line.on_drained = viewer.drained
         tasks = [asyncio.create_task(_gone(receive))]
         try:
-            # What the hub refuses is still an answer of its own: nothing was sent yet.
             await self._hub.join(self._subject, viewer)
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
-            tasks.append(asyncio.create_task(writer.beat()))
+            tasks.append(asyncio.create_task(line.beat()))
             await self._until_ended({end, *tasks})
         finally:
-            for task in tasks:
+            self._hub.leave(self._subject, viewer)
+            for task in (*tasks, *line.tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._hub.leave(self._subject, viewer)
+            await asyncio.gather(*tasks, *line.tasks, return_exceptions=True)
             _finish(end)
         with suppress(TimeoutError):  # one that does not read is not told
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _until_ended(self, reasons: set[asyncio.Future[None]]) -> None:
-        while (left := self._expires_at - time.time()) > 0:
+        while (left := self._principal.expires_at - time.time()) > 0:
             done, _ = await asyncio.wait(
                 reasons, timeout=min(left, LONGEST_WAIT), return_when=asyncio.FIRST_COMPLETED
             )
@@ -114,39 +130,47 @@ class EventStream(Response):
                 return
 
 
-class _Writer:
-    """Writes events and heartbeats once the answer has begun."""
+class _EventLine:
+    """Writes events and heartbeats, one at a time; full until the answer has begun."""
 
-    def __init__(self, send: Send, on_stalled: Callable[[], None]) -> None:
+    def __init__(self, send: Send, end: Callable[[], None], stall_seconds: float) -> None:
         self._send = send
-        self._on_stalled = on_stalled
-        self._begun = asyncio.Event()
+        self._end = end
+        self._stall_seconds = stall_seconds
+        self._turn = asyncio.Lock()
+        self.on_drained: Callable[[], None] = end
+        self.full = True
+        self.tasks: set[asyncio.Task[None]] = set()
 
-    async def frame(self, text: str) -> None:
+    def put(self, frame: Outgoing) -> None:
         """Write a frame as an event whose id is its version."""
-        await self._begun.wait()
-        await self._write(as_event(text))
+        self.full = True
+        task = asyncio.create_task(self._write(frame.event, drains=True))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def close(self, closed: Closed) -> None:  # noqa: ARG002  # the next request is told why
+        """End the stream."""
+        self._end()
 
     async def beat(self) -> None:
         """Begin, then write a comment every `HEARTBEAT_SECONDS`, so that no proxy sees silence."""
         retry = Random().randint(*RETRY_MS)  # noqa: S311  # spreads a crowd, keeps no secret
-        await self._write(f"retry: {retry}\n\n")
-        self._begun.set()
+        await self._write(f"retry: {retry}\n\n".encode(), drains=True)
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            try:
-                async with asyncio.timeout(STALLED_SECONDS):
-                    await self._write(": \n\n")
-            except TimeoutError:
-                self._on_stalled()
+            await self._write(b": \n\n")
 
-    async def _write(self, text: str) -> None:
-        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-
-def as_event(text: str) -> str:
-    """Return a frame's JSON text, which holds no line breaks, as one event."""
-    return f"id: {json.loads(text)['version']}\ndata: {text}\n\n"
+    async def _write(self, body: bytes, *, drains: bool = False) -> None:
+        try:
+            async with asyncio.timeout(self._stall_seconds), self._turn:
+                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        except TimeoutError:
+            self._end()
+            return
+        if drains:
+            self.full = False
+            self.on_drained()
 
 
 def version_seen(last_event_id: str | None) -> int:

@@ -2,7 +2,7 @@
 
 A subscription is waited for until Redis confirms it, so that what is read afterwards misses
 nothing. A connection that breaks, or is silent although pinged, is made anew with all channels;
-`on_reconnected` then tells the hub to read everything again.
+`on_interrupted` tells the hub that something may be missed, `on_reconnected` to read it all again.
 """
 
 from __future__ import annotations
@@ -32,9 +32,17 @@ Handler = Callable[[str], None]
 class Feed:
     """Subscribes to channels and hands their messages to handlers."""
 
-    def __init__(self, settings: Settings, on_reconnected: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_interrupted: Callable[[], None],
+        on_reconnected: Callable[[], Awaitable[None]],
+    ) -> None:
         self._client: redis.asyncio.Redis = connect_feed(settings)
+        self._on_interrupted = on_interrupted
         self._on_reconnected = on_reconnected
+        self.interruptions = 0
+        """How often something may have been missed."""
         self._handlers: dict[str, Handler] = {}
         self._confirmed: dict[str, asyncio.Event] = {}
         self._pubsub: Any = None
@@ -87,8 +95,10 @@ class Feed:
                 if not reconnecting:
                     log.warning("the feed is interrupted, reconnecting: %s", error)
             reconnecting = True
+            self.interruptions += 1
             for confirmed in self._confirmed.values():
                 confirmed.clear()
+            self._on_interrupted()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self, *, reconnecting: bool) -> None:

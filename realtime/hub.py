@@ -1,8 +1,10 @@
 """The hub: who views what, and the newest frame to each of them, whatever is lost on the way.
 
-A new viewer's channel is subscribed first, then the present frame is read, then sent; a newer frame
-heard meanwhile wins, for a viewer drops what is older than it has. After trouble with Redis, and
-every few seconds by comparing versions, what has viewers is read again: all converge.
+The first viewer of a subject has its channel subscribed; when Redis has confirmed that, the present
+frame is read, once for all who came meanwhile. Later viewers get the newest frame heard. A newer
+frame always wins, for a viewer drops what is older than it has. After trouble with Redis, and every
+few seconds by comparing versions (`realtime/rounds.py`), what has viewers is read again: all
+converge.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from contextlib import suppress
 
 from pymongo.errors import PyMongoError
 
+from analytics.errors import TooMany
 from analytics.messages import Frame
 from analytics.settings import Settings
-from analytics.stores.async_mongo import AsyncCollections
 from analytics.stores.frames import Frames
 from analytics.subjects import (
     ANNOUNCEMENTS,
@@ -26,30 +28,15 @@ from analytics.subjects import (
     PLATFORM,
     Subject,
 )
+from realtime.audience import Audience
 from realtime.feed import Feed
+from realtime.registry import Registry
+from realtime.rounds import Rounds
 from realtime.viewer import Viewer
 
-CHECK_SECONDS = 2.0
-CHECK_BATCH = 500
 _SHARING = frozenset({PLATFORM, Subject(PLATFORM.name)})
 
 log = logging.getLogger(__name__)
-
-
-class Audience:
-    """The local viewers of one subject, and the newest frame seen for it."""
-
-    def __init__(self) -> None:
-        self.viewers: set[Viewer] = set()
-        self.newest: Frame | None = None
-        self.subscribed: asyncio.Task[bool] | None = None
-
-    def offer(self, frame: Frame) -> None:
-        """Hand a frame to every viewer; each drops what is not newer for it."""
-        if self.newest is None or frame.version > self.newest.version:
-            self.newest = frame
-        for viewer in self.viewers:
-            viewer.offer(frame)
 
 
 class Hub:
@@ -58,29 +45,33 @@ class Hub:
     def __init__(
         self,
         settings: Settings,
-        collections: AsyncCollections,
         frames: Frames,
+        rounds: Rounds,
+        registry: Registry,
         *,
         on_course_edited: Callable[[str], None],
     ) -> None:
-        self._collections = collections
+        self._most = settings.sockets_per_process
         self._frames = frames
+        self._rounds = rounds
+        self.registry = registry
         self._on_course_edited = on_course_edited
         self._audiences: dict[Subject, Audience] = {}
-        self._claims: dict[str, tuple[str, Callable[[], None]]] = {}
-        self._feed = Feed(settings, self._read_all_again)
+        self._feed = Feed(settings, self._on_interrupted, self._read_all_again)
         self._checker: asyncio.Task[None] | None = None
+        self._connections = 0
 
     def start(self) -> None:
         """Begin to listen and to check."""
         self._feed.start(
             {
                 ANNOUNCEMENTS: self._announced,
-                COURSE_CHANGES: self._on_course_edited,
-                INSTRUCTOR_CLAIMS: self._claimed,
+                COURSE_CHANGES: self._course_edited,
+                INSTRUCTOR_CLAIMS: self.registry.heard_claim,
             }
         )
-        self._checker = asyncio.create_task(self._check_versions())
+        self.registry.start()
+        self._checker = asyncio.create_task(self._rounds.go(self))
 
     async def stop(self) -> None:
         """Stop listening; the server closes the sockets."""
@@ -89,41 +80,39 @@ class Hub:
             with suppress(asyncio.CancelledError):
                 await self._checker
         await self._feed.stop()
+        await self.registry.stop()
+
+    @property
+    def audiences(self) -> dict[Subject, Audience]:
+        """Who views what."""
+        return self._audiences
+
+    def enter(self) -> None:
+        """Count one more connection; raise `TooMany` where the process has its most."""
+        if self._connections >= self._most:
+            raise TooMany(f"This process has its {self._most} connections; reconnect later.")
+        self._connections += 1
+
+    def exit(self) -> None:
+        """Count one less."""
+        self._connections -= 1
 
     async def join(self, subject: Subject, viewer: Viewer) -> None:
-        """Subscribe the viewer, then hand it the present state; frames follow by themselves."""
+        """Hand the viewer the present state; frames follow by themselves until it leaves."""
         audience = self._audiences.setdefault(subject, Audience())
         audience.viewers.add(viewer)
-        if audience.subscribed is None:
-            audience.subscribed = asyncio.create_task(
-                self._feed.subscribe(subject.channel, self._heard)
-            )
-        await asyncio.shield(audience.subscribed)
-        try:
-            frame = await self._frames.read_after(subject)
-        except PyMongoError:
-            # The next version check hands it over; a viewer that waits a little is better served
-            # than one that is sent away.
-            log.warning("no state for a new viewer of %s yet: the database is away", subject.name)
+        if audience.current and audience.newest is not None:
+            viewer.offer(audience.newest)
             return
-        audience.offer(frame)
+        if audience.opening is None or audience.opening.done():
+            audience.opening = asyncio.create_task(self._open(subject, audience))
+        await asyncio.shield(audience.opening)
 
-    async def leave(self, subject: Subject, viewer: Viewer) -> None:
-        """Take the viewer out; with the last one the subscription goes."""
-        viewer.close()
+    def leave(self, subject: Subject, viewer: Viewer) -> None:
+        """Take the viewer out; the next round gives up a subscription that nobody needs."""
         audience = self._audiences.get(subject)
-        if audience is None:
-            return
-        audience.viewers.discard(viewer)
-        if not audience.viewers:
-            del self._audiences[subject]
-            if subject.channel == PLATFORM.channel and _SHARING & self._audiences.keys():
-                return
-            await self._feed.unsubscribe(subject.channel)
-            if subject in self._audiences:  # somebody came while Redis was told
-                self._audiences[subject].subscribed = asyncio.create_task(
-                    self._feed.subscribe(subject.channel, self._heard)
-                )
+        if audience is not None:
+            audience.viewers.discard(viewer)
 
     def viewers(self) -> dict[str, int]:
         """Return how many viewers this process has of courses and of the platform."""
@@ -132,25 +121,35 @@ class Hub:
             found["platform" if subject.course_id is None else "course"] += len(audience.viewers)
         return found
 
-    def claim(self, place: str, token: str, on_replaced: Callable[[], None]) -> None:
-        """Make this connection the place's only one in this process; the older is told."""
-        older = self._claims.get(place)
-        self._claims[place] = (token, on_replaced)
-        if older is not None:
-            older[1]()
+    async def hand_over(self, subject: Subject) -> None:
+        """Read the subject's stored frame and offer it to its viewers."""
+        frame = await self._frames.stored(subject)
+        audience = self._audiences.get(subject)
+        if audience is not None:
+            audience.offer(frame)
 
-    def release(self, place: str, token: str) -> None:
-        """Give the place up, unless a newer connection has it."""
-        if place in self._claims and self._claims[place][0] == token:
-            del self._claims[place]
+    async def sweep(self) -> None:
+        """Unsubscribe from what has no viewers."""
+        for subject in [s for s, audience in self._audiences.items() if not audience.viewers]:
+            if self._audiences[subject].viewers:
+                continue  # somebody came while Redis was told of another
+            del self._audiences[subject]
+            if subject in _SHARING and _SHARING & self._audiences.keys():
+                continue  # they share a channel
+            await self._feed.unsubscribe(subject.channel)
 
-    def _claimed(self, text: str) -> None:
-        """Hear of a claim made in any process; give way where it is a newer one's."""
-        claim = json.loads(text)
-        held = self._claims.get(claim["place"])
-        if held is not None and held[0] < claim["token"]:
-            del self._claims[claim["place"]]
-            held[1]()
+    async def _open(self, subject: Subject, audience: Audience) -> None:
+        confirmed = await self._feed.subscribe(subject.channel, self._heard)
+        since = self._feed.interruptions
+        try:
+            frame = await self._frames.read_after(subject)
+        except PyMongoError:
+            # The next round hands it over; a viewer that waits a little is better served than one
+            # that is sent away.
+            log.warning("no state for viewers of %s yet: the database is away", subject.name)
+            return
+        audience.current = confirmed and since == self._feed.interruptions
+        audience.offer(frame)
 
     def _heard(self, text: str) -> None:
         """Offer a frame to whom it says it is for: a course called platform shares a channel."""
@@ -163,48 +162,21 @@ class Hub:
         announcement = json.loads(text)
         self._frames.drop_older(Subject.parse(announcement["subject"]), announcement["version"])
 
+    def _course_edited(self, course_id: str) -> None:
+        self._on_course_edited(course_id)
+        if Subject(course_id) in self._audiences:
+            self._rounds.hasten()  # it may have another owner now
+
+    def _on_interrupted(self) -> None:
+        for audience in self._audiences.values():
+            audience.current = False
+
     async def _read_all_again(self) -> None:
-        for subject in list(self._audiences):
+        since = self._feed.interruptions
+        for subject, audience in list(self._audiences.items()):
             try:
-                await self._hand_over(subject)
+                await self.hand_over(subject)
             except PyMongoError as error:
                 log.warning("%s is not read again yet: %s", subject.name, error)
-
-    async def _hand_over(self, subject: Subject) -> None:
-        frame = await self._frames.stored(subject)
-        audience = self._audiences.get(subject)
-        if audience is not None:
-            audience.offer(frame)
-
-    async def _check_versions(self) -> None:
-        """Notice a frame that was lost on the way without waiting for the next event."""
-        while True:
-            await asyncio.sleep(CHECK_SECONDS)
-            try:
-                for subject in await self._behind():
-                    await self._hand_over(subject)
-            except PyMongoError as error:
-                log.debug("versions are not checked, the database is away: %s", error)
-
-    async def _behind(self) -> list[Subject]:
-        """Return the subjects of which MongoDB holds a newer frame than any seen here."""
-        known = {
-            subject: -1 if audience.newest is None else audience.newest.version
-            for subject, audience in self._audiences.items()
-        }
-        behind = []
-        courses = [subject.course_id for subject in known if subject.course_id is not None]
-        for start in range(0, len(courses), CHECK_BATCH):
-            found = self._collections.course_totals.find(
-                {"_id": {"$in": courses[start : start + CHECK_BATCH]}}, {"version": 1}
-            )
-            seen = {Subject(document["_id"]): document["version"] async for document in found}
-            behind += [s for s, version in seen.items() if version > known[s]]
-        if PLATFORM in known:
-            stored = await self._collections.platform_totals.find_one(
-                {"_id": "platform"}, {"version": 1}
-            )
-            if stored is not None and stored["version"] > known[PLATFORM]:
-                behind.append(PLATFORM)
-        behind += [s for s, version in known.items() if version < 0 and s not in behind]
-        return behind
+            else:
+                audience.current = since == self._feed.interruptions

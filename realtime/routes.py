@@ -2,100 +2,141 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import redis.asyncio
 from fastapi import APIRouter
 from pymongo.errors import PyMongoError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from analytics.authentication import Authenticator
-from analytics.errors import Unavailable
-from analytics.stores.courses import Courses
+from analytics.errors import NotFound, TooMany, Unavailable
+from analytics.identity import Principal
+from analytics.settings import Settings
+from analytics.sharing import SharedReads
 from analytics.subjects import PLATFORM, Subject
-from realtime.claims import publish_claim
 from realtime.closing import CloseCode, Closed
-from realtime.connection import Connection, unavailable
-from realtime.handshake import authorize_course, authorize_instructor
+from realtime.handshake import authenticate, authorize_course, authorize_instructor
 from realtime.hub import Hub
+from realtime.line import Line, line_of, short
+from realtime.session import Session
 from realtime.viewer import Viewer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 router = APIRouter()
+log = logging.getLogger(__name__)
+
+Authorize = Callable[[Principal], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Realtime:
     """What the routes need; the lifespan puts it into `app.state.realtime`."""
 
+    settings: Settings
     hub: Hub
     authenticator: Authenticator
-    courses: Courses
-    redis: redis.asyncio.Redis
+    owners: SharedReads[str, str]
+    """Course id → its instructor's; raises `NotFound`."""
 
 
 @router.websocket("/realtime/course/{course_id:path}")
 async def course_socket(socket: WebSocket, course_id: str) -> None:
     """Send a course's frames to its instructor and to admins."""
     realtime: Realtime = socket.app.state.realtime
-    connection = await Connection.open(socket, realtime.authenticator)
-    if connection is None:
-        return
-    try:
-        principal = await connection.identify()
-        subject = await authorize_course(principal, course_id, realtime.courses)
-        await _view(realtime.hub, subject, connection)
-    except Closed as closed:
-        await connection.close(closed)
-    except WebSocketDisconnect:
-        pass  # the viewer left
-    except (PyMongoError, Unavailable) as error:
-        await unavailable(connection, error)
+
+    async def authorize(principal: Principal) -> None:
+        try:
+            owner = await realtime.owners.after(course_id)
+        except NotFound as error:
+            raise Closed(CloseCode.NO_SUCH_COURSE, "there is no such course") from error
+        authorize_course(principal, owner)
+
+    await _serve(socket, realtime, Subject(course_id), authorize)
 
 
 @router.websocket("/realtime/instructor/{instructor_id:path}")
 async def instructor_socket(socket: WebSocket, instructor_id: str) -> None:
     """Send the platform's frames to one connection per instructor, the newest."""
     realtime: Realtime = socket.app.state.realtime
-    connection = await Connection.open(socket, realtime.authenticator)
-    if connection is None:
+
+    async def authorize(principal: Principal) -> None:
+        authorize_instructor(principal, instructor_id)
+
+    await _serve(socket, realtime, PLATFORM, authorize, instructor_id)
+
+
+async def _serve(
+    socket: WebSocket,
+    realtime: Realtime,
+    subject: Subject,
+    authorize: Authorize,
+    instructor_id: str | None = None,
+) -> None:
+    """See a connection through its handshake, then leave it to its session."""
+    origin = socket.headers.get("origin")
+    if origin is not None and not realtime.authenticator.origin_allowed(origin):
+        await socket.close()  # before the accept: HTTP 403
         return
     try:
-        principal = await connection.identify()
-        authorize_instructor(principal, instructor_id)
-        # An admin who looks has a place of its own.
-        place = f"{instructor_id}\x1f{principal.sub}"
-        token = await publish_claim(realtime.redis, place)
-        realtime.hub.claim(place, token, _replaced(connection))
-        try:
-            await _view(realtime.hub, PLATFORM, connection)
-        finally:
-            realtime.hub.release(place, token)
-    except Closed as closed:
-        await connection.close(closed)
+        await socket.accept()
+        with ExitStack() as stack:
+            line = await _attach(socket, realtime, subject, authorize, instructor_id, stack)
+        await line.run()
     except WebSocketDisconnect:
         pass  # the viewer left
+    except Closed as closed:
+        await _refuse(socket, closed)
+    except TooMany as error:
+        await _refuse(socket, Closed(CloseCode.TOO_MANY, error.detail))
     except (PyMongoError, Unavailable) as error:
-        await unavailable(connection, error)
+        log.warning("a handshake failed, a dependency is away: %s", error)
+        await _refuse(socket, Closed(CloseCode.RESTART, "not available for now; reconnect"))
 
 
-async def _view(hub: Hub, subject: Subject, connection: Connection) -> None:
-    def stalled() -> None:
-        connection.end(CloseCode.TOO_SLOW, "nothing was read for 10 s; reconnect")
-
-    viewer = Viewer(connection.send, stalled)
+async def _attach(  # noqa: PLR0913  # one handshake's circumstances
+    socket: WebSocket,
+    realtime: Realtime,
+    subject: Subject,
+    authorize: Authorize,
+    instructor_id: str | None,
+    undo: ExitStack,
+) -> Line:
+    """Return the line of a viewer with all rights and limits checked; `undo` is the session's."""
+    hub, settings = realtime.hub, realtime.settings
+    hub.enter()
+    undo.callback(hub.exit)
+    principal = await authenticate(socket, realtime.authenticator, settings)
+    await authorize(principal)
+    await hub.registry.take_seat(principal.sub)
+    undo.callback(hub.registry.leave_seat, principal.sub)
+    line = line_of(socket)
+    viewer = Viewer(line, principal)
+    if instructor_id is not None:
+        # An admin who looks has a place of its own.
+        place = f"{instructor_id}\x1f{principal.sub}"
+        token = await hub.registry.claim(place, _replaced(viewer))
+        undo.callback(hub.registry.release, place, token)
+    undo.callback(hub.leave, subject, viewer)
+    session = Session(line, viewer, realtime.authenticator, settings, undo.pop_all().close)
+    line.attach(session)
     try:
         await hub.join(subject, viewer)
-        await connection.listen()
-    finally:
-        await hub.leave(subject, viewer)
+    except BaseException:
+        session.gone()  # nobody will run this line
+        raise
+    return line
 
 
-def _replaced(connection: Connection) -> Callable[[], None]:
+async def _refuse(socket: WebSocket, closed: Closed) -> None:
+    with suppress(RuntimeError, OSError):  # the peer may have gone first
+        await socket.close(code=int(closed.code), reason=short(closed.reason))
+
+
+def _replaced(viewer: Viewer) -> Callable[[], None]:
     def replaced() -> None:
-        connection.end(CloseCode.REPLACED, "replaced by a newer connection of this instructor")
+        message = "replaced by a newer connection of this instructor"
+        viewer.end(Closed(CloseCode.REPLACED, message))
 
     return replaced

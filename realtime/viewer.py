@@ -1,57 +1,61 @@
-"""One connected viewer: a mailbox of size one before its socket.
+"""One viewer of one subject: a mailbox of size one before its line.
 
-The newest frame replaces an unsent one (conflation), versions only grow, and a socket that takes
-nothing for `STALLED_SECONDS` is given up. A sender task exists only while something is being sent.
+The newest frame replaces an unsent one (conflation) and versions only grow. Nothing runs and
+nothing is held for a viewer whose line is not full.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from analytics.messages import Frame
+from analytics.identity import Principal
+from realtime.closing import Closed
+from realtime.outgoing import Outgoing
 
-STALLED_SECONDS = 10.0
 
-Send = Callable[[str], Awaitable[None]]
+class Outlet(Protocol):
+    """The part of a line that a viewer needs."""
+
+    @property
+    def full(self) -> bool:
+        """Whether something is still waiting to be handed to the network."""
+
+    def put(self, frame: Outgoing) -> None:
+        """Send a frame; only while not full."""
+
+    def close(self, closed: Closed) -> None:
+        """End the connection."""
 
 
 class Viewer:
-    """A viewer of one subject."""
+    """A viewer of one subject. Whoever owns the outlet calls `drained`."""
 
-    def __init__(self, send: Send, on_stalled: Callable[[], None]) -> None:
-        self._send = send
-        self._on_stalled = on_stalled
-        self._mailbox: Frame | None = None
-        self._sender: asyncio.Task[None] | None = None
-        self.version = -1
+    __slots__ = ("_mailbox", "_outlet", "principal", "version")
+
+    def __init__(self, outlet: Outlet, principal: Principal, seen: int = -1) -> None:
+        self._outlet = outlet
+        self._mailbox: Outgoing | None = None
+        self.principal = principal
+        self.version = seen
         """The newest version handed over; an older or equal frame is dropped."""
 
-    def offer(self, frame: Frame) -> None:
-        """Put the frame into the mailbox if it is newer than everything before."""
+    def offer(self, frame: Outgoing) -> None:
+        """Send the frame, or keep it until the line drains, if it is newer than all before."""
         if frame.version <= self.version:
             return
         self.version = frame.version
-        self._mailbox = frame
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._drain())
+        if self._outlet.full:
+            self._mailbox = frame
+        else:
+            self._outlet.put(frame)
 
-    def close(self) -> None:
-        """Stop sending."""
+    def drained(self) -> None:
+        """Send what waited."""
+        frame, self._mailbox = self._mailbox, None
+        if frame is not None:
+            self._outlet.put(frame)
+
+    def end(self, closed: Closed) -> None:
+        """End the viewer's connection."""
         self._mailbox = None
-        if self._sender is not None:
-            self._sender.cancel()
-
-    async def _drain(self) -> None:
-        try:
-            while (frame := self._mailbox) is not None:
-                self._mailbox = None
-                async with asyncio.timeout(STALLED_SECONDS):
-                    await self._send(frame.text)
-        except TimeoutError:
-            self._on_stalled()
-        except (RuntimeError, OSError):
-            # The connection ended under the send; its reader notices too and cleans up.
-            self._mailbox = None
-        finally:
-            self._sender = None
+        self._outlet.close(closed)

@@ -76,6 +76,11 @@ class Courses:
         owner: str = course["instructor_id"]
         return owner
 
+    async def instructors_of(self, course_ids: list[str]) -> dict[str, str]:
+        """Return the owners of those of the courses that are there, in one read."""
+        found = self._courses.find({"_id": {"$in": course_ids}}, {"instructor_id": 1})
+        return {course["_id"]: course["instructor_id"] async for course in found}
+
     async def edit(
         self,
         course_id: str,

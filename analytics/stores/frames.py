@@ -7,7 +7,6 @@ for the same subject at once cost one read.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -17,6 +16,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from analytics.messages import Frame, empty_frame
+from analytics.sharing import SharedReads
 from analytics.stores.async_mongo import AsyncCollections
 from analytics.subjects import Subject
 
@@ -33,7 +33,7 @@ class Frames:
         self._collections = collections
         self._cache = cache
         self._memory: OrderedDict[Subject, tuple[Frame, float]] = OrderedDict()
-        self._reads: dict[Subject, asyncio.Task[Frame]] = {}
+        self._reads = SharedReads(self._read)
 
     async def get(self, subject: Subject) -> Frame:
         """Return the newest frame known; version 0 where nothing was ever computed."""
@@ -44,20 +44,11 @@ class Frames:
 
     async def read(self, subject: Subject) -> Frame:
         """Return the newest frame, past the memory; concurrent callers share one read."""
-        reading = self._reads.get(subject)
-        if reading is None:
-            reading = asyncio.create_task(self._read(subject))
-            self._reads[subject] = reading
-            reading.add_done_callback(lambda _: self._reads.pop(subject, None))
-        # A caller that goes away must not take the read from the others.
-        return await asyncio.shield(reading)
+        return await self._reads.join(subject)
 
     async def read_after(self, subject: Subject) -> Frame:
         """Return a frame whose read began after this call, as a new subscriber needs it."""
-        reading = self._reads.get(subject)
-        if reading is not None:
-            await asyncio.wait([reading])
-        return await self.read(subject)
+        return await self._reads.after(subject)
 
     def drop_older(self, subject: Subject, version: int) -> None:
         """Forget the remembered frame if the announced version is newer."""

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 
 from analytics.errors import Forbidden
+from analytics.identity import Principal
 from analytics.subjects import PLATFORM, Subject
 from api.dependencies import Caller, PathId, TheServices, require_viewer
+from api.lifespan import Services
 from realtime.events import EventStream, version_seen
 
 router = APIRouter(tags=["realtime"])
@@ -29,7 +31,7 @@ async def course_events(
     """Stream a course's frames to its instructor and to admins."""
     await require_viewer(services, caller, course_id)
     seen = version_seen(last_event_id)
-    return EventStream(services.streams, services.hub, Subject(course_id), caller, seen)
+    return _stream(services, Subject(course_id), caller, seen)
 
 
 @router.get(
@@ -42,4 +44,9 @@ async def instructor_events(
     if not caller.may_see_course(instructor_id):
         raise Forbidden("Only this instructor and admins may see it.")
     seen = version_seen(last_event_id)
-    return EventStream(services.streams, services.hub, PLATFORM, caller, seen)
+    return _stream(services, PLATFORM, caller, seen)
+
+
+def _stream(services: Services, subject: Subject, caller: Principal, seen: int) -> EventStream:
+    stall_seconds = services.settings.socket_stall_seconds
+    return EventStream(services.streams, services.hub, subject, caller, seen, stall_seconds)

@@ -139,7 +139,8 @@ async def test_the_platform_frame_has_the_users_shape(room: Classroom) -> None:
         }
         active = first["data"]["active_students"]
         await post(room, "a", "complete", {"user_id": f"new-{secrets.token_hex(4)}"})
-        while (await frame(socket))["data"]["active_students"] != active + 1:
+        # More than one: another test's student may be counted only now.
+        while (await frame(socket))["data"]["active_students"] <= active:
             pass
 
 

@@ -13,35 +13,49 @@ from analytics.messages import Frame
 from analytics.subjects import PLATFORM, Subject
 from realtime import events
 from realtime.events import EventStream, Streams, version_seen
+from realtime.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from realtime.hub import Hub
     from realtime.viewer import Viewer
 
 
-def frame(version: int) -> Frame:
-    return Frame(version, f'{{"version":{version}}}')
+def frame(version: int) -> Outgoing:
+    return Outgoing(Frame(version, f'{{"version":{version}}}'))
 
 
 class Room:
-    """Stands where the hub stands: lets viewers in and out."""
+    """Stands where the hub and its registry stand: lets viewers in and out."""
 
     def __init__(self) -> None:
         self.viewers: set[Viewer] = set()
+        self.registry = self
+        self.seats = 0
+
+    def enter(self) -> None:
+        self.seats += 1
+
+    def exit(self) -> None:
+        self.seats -= 1
+
+    async def take_seat(self, _: str) -> None:
+        self.seats += 1
+
+    def leave_seat(self, _: str) -> None:
+        self.seats -= 1
 
     async def join(self, _: Subject, viewer: Viewer) -> None:
         self.viewers.add(viewer)
         viewer.offer(frame(1))
 
-    async def leave(self, _: Subject, viewer: Viewer) -> None:
-        viewer.close()
+    def leave(self, _: Subject, viewer: Viewer) -> None:
         self.viewers.discard(viewer)
 
 
 class Client:
     """The other end of one stream: it reads only while it may."""
 
-    def __init__(self, *, seen: int = -1, ttl: float = 60) -> None:
+    def __init__(self, *, seen: int = -1, ttl: float = 60, stall: float = 10) -> None:
         self.room = Room()
         self.streams = Streams()
         self.sent: list[dict[str, Any]] = []
@@ -50,7 +64,7 @@ class Client:
         self.reads.set()
         self.left = asyncio.Event()
         principal = Principal("prof", "instructor", time.time() + ttl)
-        stream = EventStream(self.streams, cast("Hub", self.room), PLATFORM, principal, seen)
+        stream = EventStream(self.streams, cast("Hub", self.room), PLATFORM, principal, seen, stall)
         self.task = asyncio.create_task(self._serve(stream))
 
     async def _serve(self, stream: EventStream) -> None:
@@ -83,6 +97,7 @@ class Client:
         async with asyncio.timeout(10):
             await self.task
         assert self.room.viewers == set()
+        assert self.room.seats == 0
 
 
 async def test_a_slow_reader_holds_one_frame_the_newest() -> None:
@@ -101,9 +116,8 @@ async def test_a_slow_reader_holds_one_frame_the_newest() -> None:
 
 
 async def test_a_reader_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.viewer.STALLED_SECONDS", 0.05)
     monkeypatch.setattr(events, "FAREWELL_SECONDS", 0.05)
-    client = Client()
+    client = Client(stall=0.05)
     await client.until("id: 1\n")
     client.reads.clear()
     (viewer,) = client.room.viewers
@@ -115,9 +129,8 @@ async def test_a_reader_that_takes_no_heartbeat_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(events, "STALLED_SECONDS", 0.05)
     monkeypatch.setattr(events, "FAREWELL_SECONDS", 0.05)
-    client = Client()
+    client = Client(stall=0.05)
     await client.until("id: 1\n")
     client.reads.clear()
     await client.ended()

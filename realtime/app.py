@@ -1,0 +1,65 @@
+"""The hub on its own, behind a proxy that routes `/realtime/` to it.
+
+    uvicorn realtime.app:app --ws realtime.protocol:HubProtocol --workers 4
+
+Any number of these share the viewers with the API's own hub. Without `--ws` it works as well, at
+more memory and time per viewer. Event streams are the API's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from analytics.authentication import Authenticator
+from analytics.logs import configure_logs
+from analytics.settings import Settings
+from analytics.sharing import SharedReads
+from analytics.stores.async_mongo import AsyncCollections
+from analytics.stores.courses import Courses
+from analytics.stores.frames import Frames
+from analytics.stores.redis import connect_async
+from analytics.stores.sessions import Sessions
+from realtime.assembly import build_hub, raise_file_limit, server_state
+from realtime.routes import Realtime, router
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    """Make the clients, run the hub, close them."""
+    settings = Settings.from_environment()
+    configure_logs(settings.log_format)
+    raise_file_limit()
+    collections = AsyncCollections(settings)
+    cache = connect_async(settings)
+    courses = Courses(collections)
+    frames = Frames(collections, cache)
+    hub = build_hub(settings, collections, cache, frames, courses, on_course_edited=_nothing)
+    authenticator = Authenticator(settings, Sessions(collections))
+    owners = SharedReads(courses.instructor_of)
+    app.state.realtime = Realtime(settings, hub, authenticator, owners)
+    hub.start()
+    try:
+        yield server_state(settings)
+    finally:
+        await hub.stop()
+        await cache.aclose()
+        collections.close()
+
+
+def _nothing(_: str) -> None:
+    """Keep no outline that an edit could make old."""
+
+
+app = FastAPI(title="coursepulse realtime", lifespan=lifespan, openapi_url=None)
+app.include_router(router)
+
+
+@app.get("/health/live")
+async def live() -> JSONResponse:
+    """Answer while the process serves."""
+    return JSONResponse({"status": "ok", "viewers": app.state.realtime.hub.viewers()})

@@ -1,0 +1,65 @@
+"""The hub put together from its parts, for the API and for the hub on its own."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import redis.asyncio
+
+from analytics.settings import Settings
+from analytics.stores.async_mongo import AsyncCollections
+from analytics.stores.courses import Courses
+from analytics.stores.frames import Frames
+from realtime.admission import Admission
+from realtime.hub import Hub
+from realtime.protocol import ADMISSION, DRAIN
+from realtime.registry import Registry
+from realtime.rounds import Rounds
+
+SERVER_OPTIONS: dict[str, Any] = {
+    "ws": "realtime.protocol:HubProtocol",
+    # Compression costs memory per connection and is an attack surface.
+    "ws_per_message_deflate": False,
+}
+
+
+def build_hub(  # noqa: PLR0913  # one place where all parts meet
+    settings: Settings,
+    collections: AsyncCollections,
+    cache: redis.asyncio.Redis,
+    frames: Frames,
+    courses: Courses,
+    *,
+    on_course_edited: Callable[[str], None],
+    process: str | None = None,
+) -> Hub:
+    """Return the hub; `process` names it for ever where only one of this name can run."""
+    registry = Registry(cache, settings.sockets_per_user, process)
+    rounds = Rounds(collections, courses)
+    return Hub(settings, frames, rounds, registry, on_course_edited=on_course_edited)
+
+
+def server_state(settings: Settings) -> dict[str, Any]:
+    """Return what `HubProtocol` looks for in the lifespan's state."""
+    return {
+        ADMISSION: Admission(settings.socket_handshakes_per_second),
+        DRAIN: settings.socket_drain_seconds,
+    }
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """Return uvicorn's options for sockets: a peer silent for two pings' time is gone."""
+    return SERVER_OPTIONS | {
+        "ws_ping_interval": settings.socket_ping_seconds,
+        "ws_ping_timeout": settings.socket_ping_seconds,
+        "ws_max_size": settings.socket_message_bytes,
+    }
+
+
+def raise_file_limit() -> None:
+    """Allow this process as many open files as it may have: each viewer is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,110 @@
+"""A round every few seconds: what was lost on the way, and who may not look any more.
+
+Two reads by id for up to `BATCH` courses with viewers: their stored versions, and their owners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from pymongo.errors import PyMongoError
+
+from analytics.stores.async_mongo import AsyncCollections
+from analytics.stores.courses import Courses
+from analytics.subjects import PLATFORM, Subject
+from realtime.audience import Audience
+from realtime.closing import CloseCode, Closed
+
+ROUND_SECONDS = 2.0
+BATCH = 500
+
+NO_SUCH_COURSE = Closed(CloseCode.NO_SUCH_COURSE, "there is no such course any more")
+FORBIDDEN = Closed(CloseCode.FORBIDDEN, "the course has another instructor now")
+
+log = logging.getLogger(__name__)
+
+
+class Rounded(Protocol):
+    """Whose audiences the rounds look after: the hub."""
+
+    @property
+    def audiences(self) -> Mapping[Subject, Audience]:
+        """Who views what."""
+
+    async def hand_over(self, subject: Subject) -> None:
+        """Read the subject's stored frame and offer it to its viewers."""
+
+    async def sweep(self) -> None:
+        """Unsubscribe from what has no viewers."""
+
+
+class Rounds:
+    """Looks at every subject with viewers, again and again."""
+
+    def __init__(self, collections: AsyncCollections, courses: Courses) -> None:
+        self._collections = collections
+        self._courses = courses
+        self._hastened = asyncio.Event()
+
+    def hasten(self) -> None:
+        """Begin the next round now: a course with viewers was edited."""
+        self._hastened.set()
+
+    async def go(self, hub: Rounded) -> None:
+        """Go round until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(ROUND_SECONDS):
+                    await self._hastened.wait()
+            except TimeoutError:
+                pass  # the usual way
+            self._hastened.clear()
+            try:
+                await hub.sweep()
+                await self._check_versions(hub)
+                await self._check_owners(hub)
+            except PyMongoError as error:
+                log.debug("no round, the database is away: %s", error)
+            except Exception:
+                # The rounds are what convergence rests on: one that fails must not be the last.
+                log.exception("a round failed")
+
+    async def _check_versions(self, hub: Rounded) -> None:
+        """Notice a frame that was lost on the way without waiting for the next event."""
+        for courses in _batches(hub):
+            stored = self._collections.course_totals.find({"_id": {"$in": courses}}, {"version": 1})
+            versions = {document["_id"]: document["version"] async for document in stored}
+            for course_id in courses:
+                await _renew(hub, Subject(course_id), versions.get(course_id, 0))
+        if PLATFORM in hub.audiences:
+            platform = await self._collections.platform_totals.find_one(
+                {"_id": "platform"}, {"version": 1}
+            )
+            await _renew(hub, PLATFORM, 0 if platform is None else platform["version"])
+
+    async def _check_owners(self, hub: Rounded) -> None:
+        """End viewers of courses that are gone or have another owner."""
+        for courses in _batches(hub):
+            owners = await self._courses.instructors_of(courses)
+            for course_id in courses:
+                audience = hub.audiences.get(Subject(course_id))
+                for viewer in () if audience is None else tuple(audience.viewers):
+                    if course_id not in owners:
+                        viewer.end(NO_SUCH_COURSE)
+                    elif not viewer.principal.may_see_course(owners[course_id]):
+                        viewer.end(FORBIDDEN)
+
+
+async def _renew(hub: Rounded, subject: Subject, version: int) -> None:
+    """Hand over the stored frame where it is newer than any seen here."""
+    audience = hub.audiences.get(subject)
+    if audience is not None and version > audience.version:
+        await hub.hand_over(subject)
+
+
+def _batches(hub: Rounded) -> list[list[str]]:
+    names = [subject.course_id for subject in hub.audiences if subject.course_id is not None]
+    return [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
