@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from pymongo import MongoClient
 
 from analytics.settings import Settings
 from analytics.stores.mongo import Collections, Document, connect, ensure_indexes
+from tests.dialing import Door
+from tests.hubs import HubProcess
 from tests.stack import Stack
 
 
@@ -28,6 +31,23 @@ def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack.start(tmp_path_factory.mktemp("demo"), demo=True)
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def plain_hub(stack: Stack) -> Iterator[HubProcess]:
+    """One hub on its own whose server offers nothing but ASGI."""
+    hub = HubProcess.start(stack, "plain ASGI")
+    yield hub
+    assert hub.stop() == -signal.SIGTERM
+
+
+@pytest.fixture(params=["the API's hub", "a hub on plain ASGI"])
+def door(request: pytest.FixtureRequest, stack: Stack) -> Door:
+    """Where sockets are opened; all rules hold at each."""
+    if request.param == "the API's hub":
+        return stack
+    hub: HubProcess = request.getfixturevalue("plain_hub")
+    return hub
 
 
 @pytest.fixture

@@ -5,72 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
-from tests.contract.conftest import Classroom, httpx_quote
-from tests.stack import Stack, lessons
-
-PATIENCE = 15.0
+from tests.contract.conftest import Classroom
+from tests.dialing import Door, close_code, course_path, dial, frame, frame_where, owner_token, post
+from tests.stack import lessons
 
 
-def dial(
-    stack: Stack, path: str, token: str | None = None, **headers: str
-) -> AbstractAsyncContextManager[ClientConnection]:
-    """Open a socket, with a bearer header where a token is given."""
-    given = dict(headers)
-    if token is not None:
-        given["Authorization"] = f"Bearer {token}"
-    return connect(stack.socket_url + path, additional_headers=given, max_size=None)
-
-
-def course_path(room: Classroom) -> str:
-    return f"/realtime/course/{httpx_quote(room.course_id)}"
-
-
-def owner_token(room: Classroom, ttl: float = 600) -> str:
-    return room.stack.token("instructor", room.instructor, ttl)
-
-
-async def frame(socket: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(PATIENCE):
-        received: dict[str, Any] = json.loads(await socket.recv())
-        return received
-
-
-async def frame_where(socket: ClientConnection, **numbers: Any) -> dict[str, Any]:
-    """Return the first frame with these numbers; versions must grow on the way."""
-    version = -1
-    while True:
-        received = await frame(socket)
-        assert received["version"] > version
-        version = received["version"]
-        shown = received.get("analytics") or received["data"]
-        if all(shown[name] == value for name, value in numbers.items()):
-            return received
-
-
-async def close_code(socket: ClientConnection) -> int:
-    """Read until the server closes; return its code."""
-    async with asyncio.timeout(PATIENCE):
-        with suppress(ConnectionClosedError):  # the codes of the contract count as errors there
-            async for _ in socket:
-                pass
-    assert socket.close_code is not None
-    return socket.close_code
-
-
-async def post(room: Classroom, *arguments: Any) -> None:
-    answer = await asyncio.to_thread(room.post, *arguments)
-    assert answer.status_code == 202, answer.text
-
-
-async def test_a_fresh_course_shows_zeros_then_each_newer_state(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room), owner_token(room)) as socket:
+async def test_a_fresh_course_shows_zeros_then_each_newer_state(
+    room: Classroom, door: Door
+) -> None:
+    async with dial(door, course_path(room), owner_token(room)) as socket:
         first = await frame(socket)
         generated_at = first["analytics"].pop("generated_at")
         assert generated_at.endswith("Z")
@@ -99,21 +47,23 @@ async def test_a_fresh_course_shows_zeros_then_each_newer_state(room: Classroom)
         assert newer["version"] > received["version"]
 
 
-async def test_the_first_frame_is_the_present_state(room: Classroom) -> None:
+async def test_the_first_frame_is_the_present_state(room: Classroom, door: Door) -> None:
     room.post("a", "complete", {})
     room.reaches(students=1)
-    async with dial(room.stack, course_path(room), owner_token(room)) as socket:
+    async with dial(door, course_path(room), owner_token(room)) as socket:
         assert (await frame(socket))["analytics"] == room.analytics()
 
 
-async def test_every_viewer_of_a_course_gets_its_frames_and_no_other(room: Classroom) -> None:
+async def test_every_viewer_of_a_course_gets_its_frames_and_no_other(
+    room: Classroom, door: Door
+) -> None:
     body = {"title": "Other", "instructor_id": room.instructor, "modules": lessons("a")}
     other = room.service.post("/courses", json=body).json()["_id"]
     path = f"/realtime/course/{other}"
     async with (
-        dial(room.stack, course_path(room), owner_token(room)) as one,
-        dial(room.stack, course_path(room), room.stack.token("admin", "root")) as two,
-        dial(room.stack, path, owner_token(room)) as stranger,
+        dial(door, course_path(room), owner_token(room)) as one,
+        dial(door, course_path(room), room.stack.token("admin", "root")) as two,
+        dial(door, path, owner_token(room)) as stranger,
     ):
         for socket in (one, two, stranger):
             await frame(socket)
@@ -124,9 +74,9 @@ async def test_every_viewer_of_a_course_gets_its_frames_and_no_other(room: Class
         assert (await frame(stranger))["course_id"] == other
 
 
-async def test_the_platform_frame_has_the_users_shape(room: Classroom) -> None:
+async def test_the_platform_frame_has_the_users_shape(room: Classroom, door: Door) -> None:
     path = f"/realtime/instructor/{room.instructor}"
-    async with dial(room.stack, path, owner_token(room)) as socket:
+    async with dial(door, path, owner_token(room)) as socket:
         first = await frame(socket)
         assert set(first) == {"event", "data", "version", "latest_event_at", "request_id"}
         assert first["event"] == "platform_overview"
@@ -144,15 +94,15 @@ async def test_the_platform_frame_has_the_users_shape(room: Classroom) -> None:
             pass
 
 
-async def test_the_newest_connection_of_an_instructor_wins(room: Classroom) -> None:
+async def test_the_newest_connection_of_an_instructor_wins(room: Classroom, door: Door) -> None:
     path = f"/realtime/instructor/{room.instructor}"
     async with (
-        dial(room.stack, path, owner_token(room)) as older,
-        dial(room.stack, path, room.stack.token("admin", "root")) as admin,
+        dial(door, path, owner_token(room)) as older,
+        dial(door, path, room.stack.token("admin", "root")) as admin,
     ):
         await frame(older)
         await frame(admin)
-        async with dial(room.stack, path, owner_token(room)) as newer:
+        async with dial(door, path, owner_token(room)) as newer:
             await frame(newer)
             assert await close_code(older) == 4409
             await post(room, "a", "complete", {"user_id": f"new-{secrets.token_hex(4)}"})
@@ -160,65 +110,70 @@ async def test_the_newest_connection_of_an_instructor_wins(room: Classroom) -> N
             await frame(newer)
 
 
-async def test_a_first_message_authenticates(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room)) as socket:
+async def test_a_first_message_authenticates(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room)) as socket:
         await socket.send(json.dumps({"type": "auth", "token": owner_token(room)}))
         assert (await frame(socket))["version"] == 0
 
 
-async def test_a_session_cookie_with_an_allowed_origin_authenticates(room: Classroom) -> None:
+async def test_a_session_cookie_with_an_allowed_origin_authenticates(
+    room: Classroom, door: Door
+) -> None:
     headers = {"Authorization": f"Bearer {owner_token(room)}"}
     answer = room.service.post("/session", headers=headers)
     cookie = answer.headers["set-cookie"].split(";")[0]
     room.service.cookies.clear()
     origin = f"http://localhost:{room.stack.port}"
-    async with dial(room.stack, course_path(room), Cookie=cookie, Origin=origin) as socket:
+    async with dial(door, course_path(room), Cookie=cookie, Origin=origin) as socket:
         assert (await frame(socket))["version"] == 0
 
 
-async def test_a_bad_cookie_counts_as_none(room: Classroom) -> None:
+async def test_a_bad_cookie_counts_as_none(room: Classroom, door: Door) -> None:
     cookie = f"coursepulse_session_{room.stack.port}=forged"
     origin = f"http://localhost:{room.stack.port}"
-    async with dial(room.stack, course_path(room), Cookie=cookie, Origin=origin) as socket:
+    async with dial(door, course_path(room), Cookie=cookie, Origin=origin) as socket:
         await socket.send(json.dumps({"type": "auth", "token": owner_token(room)}))
         assert (await frame(socket))["version"] == 0
 
 
-async def test_a_strange_origin_is_refused_before_the_handshake(room: Classroom) -> None:
+async def test_a_strange_origin_is_refused_before_the_handshake(
+    room: Classroom, door: Door
+) -> None:
+    evil = "http://evil.example"
     with pytest.raises(InvalidStatus) as refused:
-        async with dial(
-            room.stack, course_path(room), owner_token(room), Origin="http://evil.example"
-        ):
+        async with dial(door, course_path(room), owner_token(room), Origin=evil):
             pass
     assert refused.value.response.status_code == 403
 
 
 @pytest.mark.parametrize("token", ["", "a.b.c"])
-async def test_a_bad_header_closes_with_4401(room: Classroom, token: str) -> None:
-    async with dial(room.stack, course_path(room), token) as socket:
+async def test_a_bad_header_closes_with_4401(room: Classroom, door: Door, token: str) -> None:
+    async with dial(door, course_path(room), token) as socket:
         assert await close_code(socket) == 4401
 
 
 @pytest.mark.parametrize("message", ['{"type": "auth", "token": "a.b.c"}', "hello", "[" * 3_000])
-async def test_a_bad_first_message_closes_with_4401(room: Classroom, message: str) -> None:
-    async with dial(room.stack, course_path(room)) as socket:
+async def test_a_bad_first_message_closes_with_4401(
+    room: Classroom, door: Door, message: str
+) -> None:
+    async with dial(door, course_path(room)) as socket:
         await socket.send(message)
         assert await close_code(socket) == 4401
 
 
-async def test_silence_after_opening_closes_with_4401(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room)) as socket:
+async def test_silence_after_opening_closes_with_4401(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room)) as socket:
         assert await close_code(socket) == 4401
 
 
-async def test_an_expired_token_closes_with_4401(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room), owner_token(room, ttl=2)) as socket:
+async def test_an_expired_token_closes_with_4401(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room), owner_token(room, ttl=2)) as socket:
         await frame(socket)
         assert await close_code(socket) == 4401
 
 
-async def test_a_fresh_token_extends_the_connection(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room), owner_token(room, ttl=2)) as socket:
+async def test_a_fresh_token_extends_the_connection(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room), owner_token(room, ttl=2)) as socket:
         await frame(socket)
         await socket.send(json.dumps({"type": "auth", "token": owner_token(room)}))
         with pytest.raises(TimeoutError):
@@ -228,8 +183,8 @@ async def test_a_fresh_token_extends_the_connection(room: Classroom) -> None:
         await frame_where(socket, students=1)
 
 
-async def test_a_token_of_another_user_closes_with_4401(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room), owner_token(room)) as socket:
+async def test_a_token_of_another_user_closes_with_4401(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room), owner_token(room)) as socket:
         await frame(socket)
         other = room.stack.token("admin", "root")
         await socket.send(json.dumps({"type": "auth", "token": other}))
@@ -237,35 +192,35 @@ async def test_a_token_of_another_user_closes_with_4401(room: Classroom) -> None
 
 
 @pytest.mark.parametrize("role", ["student", "instructor", "service"])
-async def test_a_stranger_is_closed_with_4403(room: Classroom, role: Any) -> None:
+async def test_a_stranger_is_closed_with_4403(room: Classroom, door: Door, role: Any) -> None:
     stranger = room.stack.token(role, "stranger")
     for path in (course_path(room), f"/realtime/instructor/{room.instructor}"):
-        async with dial(room.stack, path, stranger) as socket:
+        async with dial(door, path, stranger) as socket:
             assert await close_code(socket) == 4403
 
 
-async def test_an_absent_course_closes_with_4404(room: Classroom) -> None:
-    async with dial(room.stack, "/realtime/course/absent", owner_token(room)) as socket:
+async def test_an_absent_course_closes_with_4404(room: Classroom, door: Door) -> None:
+    async with dial(door, "/realtime/course/absent", owner_token(room)) as socket:
         assert await close_code(socket) == 4404
 
 
-async def test_a_message_over_4_kib_closes_with_1009(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room), owner_token(room)) as socket:
+async def test_a_message_over_4_kib_closes_with_1009(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room), owner_token(room)) as socket:
         await frame(socket)
         await socket.send("x" * 4_097)
         assert await close_code(socket) == 1009
 
 
-async def test_more_than_100_messages_a_minute_close_with_4429(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room), owner_token(room)) as socket:
+async def test_more_than_100_messages_a_minute_close_with_4429(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room), owner_token(room)) as socket:
         await frame(socket)
         for _ in range(101):
             await socket.send("ignored")
         assert await close_code(socket) == 4429
 
 
-async def test_other_messages_are_ignored(room: Classroom) -> None:
-    async with dial(room.stack, course_path(room), owner_token(room)) as socket:
+async def test_other_messages_are_ignored(room: Classroom, door: Door) -> None:
+    async with dial(door, course_path(room), owner_token(room)) as socket:
         await frame(socket)
         for message in ("hello", "{", '{"type": "auth"}', b"\xff\x00"):
             await socket.send(message)
@@ -273,10 +228,10 @@ async def test_other_messages_are_ignored(room: Classroom) -> None:
         await frame_where(socket, students=1)
 
 
-async def test_a_viewer_that_vanishes_harms_nobody(room: Classroom) -> None:
+async def test_a_viewer_that_vanishes_harms_nobody(room: Classroom, door: Door) -> None:
     async with (
-        dial(room.stack, course_path(room), owner_token(room)) as stays,
-        dial(room.stack, course_path(room), owner_token(room)) as vanishes,
+        dial(door, course_path(room), owner_token(room)) as stays,
+        dial(door, course_path(room), owner_token(room)) as vanishes,
     ):
         await frame(stays)
         await frame(vanishes)
