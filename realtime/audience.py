@@ -27,11 +27,9 @@ class Audience:
 
     def offer(self, frame: Frame) -> None:
         """Hand a state to every viewer; each drops what is not newer for it."""
-        if frame.version < self.version:
-            return
         if self.newest is None or frame.version > self.newest.version:
             self.newest = Outgoing(frame)
-        outgoing = self.newest
+        outgoing = self.newest  # also where the state offered is older: somebody may be new here
         # A copy: a connection that ends under the write leaves the set.
         for viewer in tuple(self.viewers):
             viewer.offer(outgoing)

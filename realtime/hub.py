@@ -101,12 +101,12 @@ class Hub:
         """Hand the viewer the present state; frames follow by themselves until it leaves."""
         audience = self._audiences.setdefault(subject, Audience())
         audience.viewers.add(viewer)
-        if audience.current and audience.newest is not None:
+        if not audience.current or audience.newest is None:
+            if audience.opening is None or audience.opening.done():
+                audience.opening = asyncio.create_task(self._open(subject, audience))
+            await asyncio.shield(audience.opening)
+        if audience.newest is not None:
             viewer.offer(audience.newest)
-            return
-        if audience.opening is None or audience.opening.done():
-            audience.opening = asyncio.create_task(self._open(subject, audience))
-        await asyncio.shield(audience.opening)
 
     def leave(self, subject: Subject, viewer: Viewer) -> None:
         """Take the viewer out; the next round gives up a subscription that nobody needs."""

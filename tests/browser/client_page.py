@@ -17,13 +17,14 @@ NO_SOCKETS = """() => {
 NO_PATIENCE = "Math.random = () => 0;"  # every pause is its shortest
 CONNECT = """async ({ tokens, ...options }) => {
   const { connect } = await import('/static/coursepulse.js');
-  window.seen = { frames: [], states: [], tokens: 0 };
-  const token = async () => tokens[Math.min(window.seen.tokens++, tokens.length - 1)];
+  const seen = { frames: [], states: [], tokens: 0 };
+  window.seen = seen;  // the newest connection's; an older one goes on writing into its own
+  const token = async () => tokens[Math.min(seen.tokens++, tokens.length - 1)];
   window.connection = connect({
     ...options,
     ...(tokens && { token }),
-    onFrame: (frame) => window.seen.frames.push(frame),
-    onState: (state) => window.seen.states.push(state),
+    onFrame: (frame) => seen.frames.push(frame),
+    onState: (state) => seen.states.push(state),
   });
 }"""
 

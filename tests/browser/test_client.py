@@ -32,7 +32,7 @@ def test_a_socket_brings_each_newer_state(viewer: Viewer) -> None:
 def test_the_platforms_numbers_come_by_the_instructors_id(viewer: Viewer) -> None:
     viewer.connect(instructor=viewer.instructor)
     viewer.live("websocket")
-    assert viewer.page.evaluate("seen.frames[0].data.total_courses") >= 1
+    viewer.until("seen.frames.at(-1).data.total_courses >= 1")
 
 
 def test_a_whole_address_will_do(viewer: Viewer) -> None:
