@@ -52,7 +52,6 @@ def main() -> int:
         log_config=None,
         access_log=False,
         loop="auto",
-        http="httptools",
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         proxy_headers=False,

@@ -1,9 +1,10 @@
-"""The hub on its own, behind a proxy that routes `/realtime/` to it.
+r"""The hub on its own, behind a proxy that routes `/realtime/` to it.
 
-    uvicorn realtime.app:app --ws realtime.protocol:HubProtocol --workers 4
+    uvicorn realtime.app:app --workers 4 \
+        --http realtime.http_protocol:HubHttp --ws realtime.protocol:HubProtocol
 
-Any number of these share the viewers with the API's own hub. Without `--ws` it works as well, at
-more memory and time per viewer. Event streams are the API's.
+Any number of these share the viewers with the API's own hub. Without the two protocols it works as
+well, at more memory and time per viewer, and crowds are not held back. Event streams are the API's.
 """
 
 from __future__ import annotations

@@ -13,12 +13,14 @@ from analytics.stores.async_mongo import AsyncCollections
 from analytics.stores.courses import Courses
 from analytics.stores.frames import Frames
 from realtime.admission import Admission
+from realtime.http_protocol import ADMISSION, HEAD_SECONDS
 from realtime.hub import Hub
-from realtime.protocol import ADMISSION, DRAIN
+from realtime.protocol import DRAIN
 from realtime.registry import Registry
 from realtime.rounds import Rounds
 
 SERVER_OPTIONS: dict[str, Any] = {
+    "http": "realtime.http_protocol:HubHttp",
     "ws": "realtime.protocol:HubProtocol",
     # Compression costs memory per connection and is an attack surface.
     "ws_per_message_deflate": False,
@@ -42,9 +44,10 @@ def build_hub(  # noqa: PLR0913  # one place where all parts meet
 
 
 def server_state(settings: Settings) -> dict[str, Any]:
-    """Return what `HubProtocol` looks for in the lifespan's state."""
+    """Return what the protocols look for in the lifespan's state."""
     return {
         ADMISSION: Admission(settings.socket_handshakes_per_second),
+        HEAD_SECONDS: settings.socket_handshake_seconds,
         DRAIN: settings.socket_drain_seconds,
     }
 

@@ -23,22 +23,16 @@ from realtime.line import EXTENSION, short
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
-    from realtime.admission import Admission
     from realtime.closing import Closed
     from realtime.line import Guest
     from realtime.outgoing import Outgoing
 
-ADMISSION = "coursepulse.admission"
-"""Where the lifespan's state holds the `Admission`."""
 DRAIN = "coursepulse.drain_seconds"
+"""Where the lifespan's state holds the longest time of a stop's closings."""
 KERNEL_BYTES = 64 * 1024  # the kernel doubles it
 HELD_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
 DRAIN_PER_VIEWER = 0.002
-NOT_NOW = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
-)
 
 
 class HubProtocol(WebSocketsSansIOProtocol):
@@ -49,7 +43,6 @@ class HubProtocol(WebSocketsSansIOProtocol):
         self._guest: Guest | None = None
         self._full = False
         self._stall: asyncio.TimerHandle | None = None
-        self._early: bytearray | None = None  # what came before the handshake's turn
 
     # The transport's calls
 
@@ -61,23 +54,6 @@ class HubProtocol(WebSocketsSansIOProtocol):
         if peer is not None:
             with suppress(OSError):  # the peer has gone; that is told elsewhere
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep the first bytes until their turn has come."""
-        if self._early is not None:
-            self._early += data
-            return
-        admission: Admission | None = self.app_state.get(ADMISSION)
-        if self.handshake_initiated or admission is None:
-            super().data_received(data)
-            return
-        self._early = bytearray(data)
-        admission.enter(self._begin)
-
-    def _begin(self) -> None:
-        data, self._early = self._early, None
-        if data is not None and not self.disconnected and not self.transport.is_closing():
-            super().data_received(bytes(data))
 
     def pause_writing(self) -> None:
         """Learn that the kernel takes no more."""
@@ -101,7 +77,6 @@ class HubProtocol(WebSocketsSansIOProtocol):
             self._stall.cancel()
             self._stall = None
         super().connection_lost(exc)
-        self._early = None
         guest, self._guest = self._guest, None
         if guest is not None:
             guest.gone()
@@ -174,10 +149,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """End with 1012, each viewer at another moment, so that they do not return together."""
-        if not self.handshake_initiated:
-            self.transport.write(NOT_NOW)
-            self._end_transport()
-        elif self._guest is None:
+        if self._guest is None:
             super().shutdown()
             self._abort_later()
         else:

@@ -12,9 +12,10 @@ import httpx
 
 from tests.stack import Stack, eventually, free_port
 
+OWN = ("--http", "realtime.http_protocol:HubHttp", "--ws", "realtime.protocol:HubProtocol")
 PROTOCOLS = {
-    "its own protocol": "realtime.protocol:HubProtocol",
-    "plain ASGI": "websockets-sansio",  # the server offers no line: the fallback
+    "its own protocol": OWN,
+    "plain ASGI": ("--ws", "websockets-sansio"),  # the server offers no line: the fallback
 }
 
 
@@ -31,7 +32,7 @@ class HubProcess:
         port = free_port()
         command = (
             sys.executable, "-m", "uvicorn", "realtime.app:app", "--port", str(port),
-            "--ws", PROTOCOLS[protocol], "--log-level", "warning",
+            *PROTOCOLS[protocol], "--log-level", "warning",
         )  # fmt: skip
         # PORT stays the installation's, as behind a proxy: it names the session's cookie.
         own = {"JWT_SECRET": stack.secret}

@@ -159,3 +159,12 @@ def test_a_frame_is_encoded_once_for_all(text: str) -> None:
     outgoing = Outgoing(Frame(1, text))
     assert outgoing.websocket is outgoing.websocket
     assert outgoing.websocket.endswith(text.encode())
+
+
+def test_one_who_joins_while_an_older_state_is_read_gets_the_newest_heard() -> None:
+    audience = Audience()
+    audience.offer(Frame(9, "heard meanwhile"))
+    line = Line(room=9)
+    audience.viewers.add(Viewer(line, PROFESSOR))
+    audience.offer(Frame(7, "what the read began with"))
+    assert line.taken == [9]
