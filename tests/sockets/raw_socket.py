@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -90,7 +91,7 @@ def handshake(
     token: str | None = None,
     method: str = "GET",
     version: str = "HTTP/1.1",
-    **changes: str | None,
+    changes: Mapping[str, str | None] | None = None,
 ) -> bytes:
     """Return an opening handshake; `changes` replace headers, None takes one away."""
     headers: dict[str, str | None] = {
@@ -101,7 +102,7 @@ def handshake(
         "Sec-WebSocket-Version": "13",
         "Authorization": None if token is None else f"Bearer {token}",
     }
-    headers |= {name.replace("_", "-"): value for name, value in changes.items()}
+    headers |= changes or {}
     lines = [f"{method} {path} {version}"]
     lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
     return "\r\n".join([*lines, "", ""]).encode()
