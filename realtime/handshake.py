@@ -12,7 +12,7 @@ from analytics.errors import Unauthenticated
 from analytics.identity import Principal
 from analytics.settings import Settings
 from realtime.closing import CloseCode, Closed
-from realtime.line import receive_text
+from realtime.line import receive
 
 
 async def authenticate(
@@ -28,12 +28,12 @@ async def authenticate(
             if principal is not None:
                 return principal
         async with asyncio.timeout(settings.socket_handshake_seconds):
-            text = await receive_text(socket)
+            text, size = await receive(socket)
     except TimeoutError:
-        text = ""
+        text, size = "", 0
     except Unauthenticated as error:
         raise Closed(CloseCode.UNAUTHENTICATED, error.detail) from error
-    if len(text.encode()) > settings.socket_message_bytes:
+    if size > settings.socket_message_bytes:
         message = f"messages are at most {settings.socket_message_bytes} bytes"
         raise Closed(CloseCode.TOO_BIG, message)
     token = token_in(text)

@@ -18,6 +18,8 @@ from realtime.outgoing import Outgoing
 
 EXTENSION = "coursepulse.line"
 REASON_BYTES = 123
+GONE = (RuntimeError, OSError, WebSocketDisconnect)
+"""What sending to a peer that has left raises, depending on how far it got."""
 
 
 class Guest(Protocol):
@@ -27,8 +29,8 @@ class Guest(Protocol):
     def stall_seconds(self) -> float:
         """How long the line may be full before `stalled`."""
 
-    def heard(self, text: str) -> None:
-        """Take a message of the client."""
+    def heard(self, text: str, size: int) -> None:
+        """Take a message of the client, which came as so many bytes."""
 
     def drained(self) -> None:
         """Learn that the line is not full any more."""
@@ -114,13 +116,12 @@ class AsgiLine:
             self._guest.gone()
         if self._closing.done():
             closed = self._closing.result()
-            with suppress(RuntimeError, OSError):  # the peer may have gone first
-                await self._socket.close(code=int(closed.code), reason=short(closed.reason))
+            await tell(self._socket, closed)
 
     async def _read(self) -> None:
         with suppress(WebSocketDisconnect):  # it ends `run`, and needs no word
             while True:
-                self._guest.heard(await receive_text(self._socket))
+                self._guest.heard(*await receive(self._socket))
 
     async def _send(self, text: str) -> None:
         try:
@@ -129,18 +130,38 @@ class AsgiLine:
         except TimeoutError:
             self._guest.stalled()
             return
-        except (RuntimeError, OSError):  # it ended under the send; the reader notices too
+        except GONE:  # under the send; the reader notices too
             return
         self._sender = None
         self._guest.drained()
 
 
-async def receive_text(socket: WebSocket) -> str:
-    """Return the next message's text, whatever its kind."""
+async def receive(socket: WebSocket) -> tuple[str, int]:
+    """Return the next message's text and its size in bytes, whatever its kind."""
     message = await socket.receive()
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1006))
+    return content(message)
+
+
+async def tell(socket: WebSocket, closed: Closed) -> None:
+    """Close a socket with its code."""
+    with suppress(*GONE):  # the peer may have gone first
+        await socket.close(code=int(closed.code), reason=short(closed.reason))
+
+
+def content(message: Any) -> tuple[str, int]:
+    """Return the text and the size in bytes of a received ASGI message."""
     text = message.get("text")
-    if text is None:
-        text = (message.get("bytes") or b"").decode("utf-8", "replace")
-    return str(text)
+    if text is not None:
+        return text, len(text.encode())
+    data = message.get("bytes") or b""
+    return text_of(data), len(data)
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of a binary message; one that is no text says nothing."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return ""

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
+from websockets.frames import CloseCode
 
-from realtime.line import EXTENSION, short
+from realtime.line import EXTENSION, content, short, text_of
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
@@ -54,6 +55,14 @@ class HubProtocol(WebSocketsSansIOProtocol):
         if peer is not None:
             with suppress(OSError):  # the peer has gone; that is told elsewhere
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; and say so where the handshake was refused, which uvicorn leaves unsaid."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.close_sent:
+            self.close_sent = self.handshake_complete = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self._end_transport()
 
     def pause_writing(self) -> None:
         """Learn that the kernel takes no more."""
@@ -109,21 +118,22 @@ class HubProtocol(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message to the guest, or queue it where the request's task still reads."""
-        if self._guest is None or self.close_sent:
-            super().send_receive_event_to_app()
-            return
         data = b"".join(self.frames)
-        self.frames = []
         if self.curr_msg_data_type == "text":
             try:
                 text = data.decode()
             except UnicodeDecodeError:
-                self.conn.fail(1007, "invalid UTF-8")
+                self.frames = []
+                self.conn.fail(CloseCode.INVALID_DATA, "the text is not UTF-8")
                 self.handle_parser_exception()
                 return
         else:
-            text = data.decode("utf-8", "replace")
-        self._guest.heard(text)
+            text = text_of(data)
+        if self._guest is None or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        self.frames = []
+        self._guest.heard(text, len(data))
 
     def handle_ping(self) -> None:
         """Answer, but do not hoard answers for one who reads none of them."""
@@ -180,8 +190,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
         while not self.queue.empty():
             message = self.queue.get_nowait()
             if message["type"] == "websocket.receive":
-                data = message.get("bytes") or b""
-                guest.heard(message.get("text") or data.decode("utf-8", "replace"))
+                guest.heard(*content(message))
         if self.disconnected:
             self._guest = None
             self.loop.call_soon(guest.gone)

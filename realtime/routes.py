@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -20,7 +20,7 @@ from analytics.subjects import PLATFORM, Subject
 from realtime.closing import CloseCode, Closed
 from realtime.handshake import authenticate, authorize_course, authorize_instructor
 from realtime.hub import Hub
-from realtime.line import Line, line_of, short
+from realtime.line import Line, line_of, tell
 from realtime.session import Session
 from realtime.viewer import Viewer
 
@@ -87,12 +87,12 @@ async def _serve(
     except WebSocketDisconnect:
         pass  # the viewer left
     except Closed as closed:
-        await _refuse(socket, closed)
+        await tell(socket, closed)
     except TooMany as error:
-        await _refuse(socket, Closed(CloseCode.TOO_MANY, error.detail))
+        await tell(socket, Closed(CloseCode.TOO_MANY, error.detail))
     except (PyMongoError, Unavailable) as error:
         log.warning("a handshake failed, a dependency is away: %s", error)
-        await _refuse(socket, Closed(CloseCode.RESTART, "not available for now; reconnect"))
+        await tell(socket, Closed(CloseCode.RESTART, "not available for now; reconnect"))
 
 
 async def _attach(  # noqa: PLR0913  # one handshake's circumstances
@@ -127,11 +127,6 @@ async def _attach(  # noqa: PLR0913  # one handshake's circumstances
         session.gone()  # nobody will run this line
         raise
     return line
-
-
-async def _refuse(socket: WebSocket, closed: Closed) -> None:
-    with suppress(RuntimeError, OSError):  # the peer may have gone first
-        await socket.close(code=int(closed.code), reason=short(closed.reason))
 
 
 def _replaced(viewer: Viewer) -> Callable[[], None]:

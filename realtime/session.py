@@ -47,10 +47,10 @@ class Session:
         """How long the line may be full."""
         return self._settings.socket_stall_seconds
 
-    def heard(self, text: str) -> None:
+    def heard(self, text: str, size: int) -> None:
         """Renew by a fresh token; anything else is ignored, but counted."""
         limit = self._settings.socket_message_bytes
-        if len(text.encode()) > limit:
+        if size > limit:
             self._viewer.end(Closed(CloseCode.TOO_BIG, f"messages are at most {limit} bytes"))
             return
         if self._too_many():
