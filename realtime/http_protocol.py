@@ -80,7 +80,7 @@ class HubHttp(HttpToolsProtocol):
             self._refuse(b"400 Bad Request", "a WebSocket handshake has one Host")
         elif b"content-length" in names or b"transfer-encoding" in names:
             self._refuse(b"400 Bad Request", "a WebSocket handshake has no body")
-        elif dict(self.headers).get(b"sec-websocket-version") != b"13":
+        elif [v for name, v in self.headers if name == b"sec-websocket-version"] != [b"13"]:
             only = b"Sec-WebSocket-Version: 13\r\n"
             self._refuse(b"426 Upgrade Required", "the WebSocket version is 13", only)
         else:

@@ -8,7 +8,8 @@ from tests.sockets.conftest import Witness
 from tests.sockets.raw_socket import KEY, Opcode, RawSocket, handshake
 
 BAD_REQUEST = {400}
-ANOTHER_VERSION = {400, 426}
+ANOTHER_VERSION = {426}
+TOO_LARGE = {400, 414, 431}
 NO_UPGRADE = {400, 404, 426}
 NOT_GET = {400, 404, 405}
 
@@ -55,6 +56,13 @@ CHANGES = [
     pytest.param({"Sec-WebSocket-Protocol": ",;"}, BAD_REQUEST, id="protocol-not-a-list"),
     pytest.param({"Origin": "http://evil.example"}, {403}, id="strange-origin"),
     pytest.param({"Origin": "http://\xe9.example"}, {400, 403}, id="origin-not-ascii"),
+    pytest.param({"Host": None}, BAD_REQUEST, id="no-host"),
+    pytest.param({"Host": "a\r\nHost: b"}, BAD_REQUEST, id="two-hosts"),
+    pytest.param({"Content-Length": "5"}, BAD_REQUEST, id="a-body"),
+    pytest.param({"Transfer-Encoding": "chunked"}, BAD_REQUEST, id="a-chunked-body"),
+    pytest.param({"X-Long": "x" * 9_000}, TOO_LARGE, id="header-of-9-kB"),
+    pytest.param({"X-Long": "x" * 90_000}, TOO_LARGE, id="header-of-90-kB"),
+    pytest.param({"X-Many": "x" + "\r\nX-Many: x" * 200}, TOO_LARGE, id="200-headers"),
     pytest.param({"X-Odd": "a\x01b"}, BAD_REQUEST, id="control-character-in-a-header"),
     pytest.param({"X-Odd": "a\r\n b"}, BAD_REQUEST, id="folded-header"),
 ]
@@ -80,8 +88,10 @@ def test_another_method_than_get_is_refused(witness: Witness, method: str) -> No
     is_refused_with(NOT_GET, handshake(witness.path, token=witness.token, method=method), witness)
 
 
-@pytest.mark.parametrize("version", ["HTTP/9.9", "HTTP/1", "HTP/1.1", "ICY", ""])
-def test_a_version_that_is_not_http_is_refused(witness: Witness, version: str) -> None:
+@pytest.mark.parametrize(
+    "version", ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/9.9", "HTTP/1", "HTP/1.1", "ICY", ""]
+)
+def test_another_version_than_http_1_1_is_refused(witness: Witness, version: str) -> None:
     data = handshake(witness.path, token=witness.token, version=version)
     is_refused_with({400, 505}, data, witness)
 
@@ -105,6 +115,26 @@ def test_what_is_not_http_is_refused(witness: Witness, before: bytes, after: byt
 @pytest.mark.parametrize("path", ["/realtime/nothing", "/health/live", "/courses", "*", "/"])
 def test_a_path_without_sockets_is_refused(witness: Witness, path: str) -> None:
     is_refused_with({400, 403, 404}, handshake(path, token=witness.token), witness)
+
+
+def test_a_refused_version_learns_which_there_is(witness: Witness) -> None:
+    with RawSocket(witness.stack.port) as offender:
+        changes: dict[str, str | None] = {"Sec-WebSocket-Version": "8"}
+        offender.send(handshake(witness.path, token=witness.token, changes=changes))
+        assert offender.answer().headers["sec-websocket-version"] == "13"
+
+
+def test_a_path_of_9_kb_is_refused(witness: Witness) -> None:
+    data = handshake("/realtime/course/" + "x" * 9_000, token=witness.token)
+    is_refused_with(TOO_LARGE, data, witness)
+
+
+def test_a_head_without_end_is_refused(witness: Witness) -> None:
+    with witness.unharmed(), RawSocket(witness.stack.port) as offender:
+        offender.send(b"GET / HTTP/1.1\r\nX-Long: ")
+        for _ in range(100):
+            offender.send_or_lose(b"x" * 1_000)
+        assert offender.answer().status in TOO_LARGE
 
 
 @pytest.mark.parametrize(

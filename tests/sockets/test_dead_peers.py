@@ -48,6 +48,32 @@ def test_unfinished_handshakes_keep_nobody_out(witness: Witness) -> None:
             assert newcomer.ending().code == 1_000
 
 
+@pytest.mark.parametrize("sent", [0, 1, 100])
+def test_a_handshake_that_stops_is_hung_up_on(witness: Witness, sent: int) -> None:
+    with witness.unharmed(), RawSocket(witness.stack.port) as peer:
+        peer.send(handshake(witness.path)[:sent])
+        peer.wait_at_most(DEAD_WITHIN)
+        peer.ending(answer_close=False)
+
+
+@pytest.mark.parametrize("authenticated", [True, False])
+def test_one_who_pings_and_reads_no_answer_is_let_go(
+    witness: Witness, *, authenticated: bool
+) -> None:
+    pings = frame(Opcode.PING, b"x" * 125) * 1_000
+    with witness.unharmed():
+        token = witness.token if authenticated else None
+        with RawSocket.open(witness.stack.port, witness.path, token) as peer:
+            peer.wait_at_most(DEAD_WITHIN)
+            for _ in range(2_000):
+                try:
+                    peer.send(pings)
+                except OSError:
+                    break
+            else:
+                raise AssertionError("two million pings were taken")
+
+
 def test_a_client_that_sends_byte_by_byte_is_served(witness: Witness) -> None:
     with witness.unharmed(), RawSocket(witness.stack.port) as slow:
         for byte in handshake(witness.path):

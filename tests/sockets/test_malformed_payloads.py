@@ -62,10 +62,22 @@ def parts(*payloads: bytes) -> bytes:
     ],
 )
 def test_text_that_is_not_utf_8_closes_with_1007(witness: Witness, data: bytes) -> None:
-    with witness.viewer() as offender:
+    with witness.unharmed(), witness.viewer() as offender:
         offender.send(data)
         assert offender.ending().code == 1007
-    witness.sees_newer_numbers()
+
+
+def test_text_that_is_not_utf_8_and_a_close_at_once_end_the_connection(witness: Witness) -> None:
+    with witness.unharmed(), witness.viewer() as offender:
+        offender.send(parts(b"\xff") + close_frame(1_000))
+        assert offender.ending().code in {1000, 1007}
+
+
+@pytest.mark.parametrize("size", [1_366, 4_096])
+def test_binary_is_measured_in_its_own_bytes(witness: Witness, size: int) -> None:
+    with witness.unharmed(), witness.viewer() as viewer:
+        viewer.send(frame(Opcode.BINARY, b"\xff" * size), frame(Opcode.PING, b"still there"))
+        assert viewer.frame_of(Opcode.PONG).payload == b"still there"
 
 
 def test_binary_that_is_not_utf_8_is_taken(witness: Witness) -> None:
