@@ -49,7 +49,8 @@ LONGEST_PARK_MS = 3_600_000
 SLOWNESS_MS = 4
 QUEUE_FACTOR = 3
 LONGEST_GROWN_WINDOW_MS = 1_000
-DELAY_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+# Close together around the default window: most delays of a busy subject end just after it.
+DELAY_BOUNDS_MS = (5, 10, 25, 50, 75, 100, 125, 150, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 _CONSTANTS = {
     "LEASE_MS": LEASE_MS,
