@@ -45,17 +45,17 @@ def show(found: Results) -> None:
     product, peer = found["product"]["rows"], found["naive"]["rows"]
     print(
         f"\nOne course has {LARGE_STUDENTS:,} students, each of the many {SMALL_STUDENTS}; times "
-        "are in ms.\nQueue delay, product: of a refresh, since its oldest unanswered mark, the "
-        "window included, interpolated\nin the coalescer's buckets; naive: of a task, since it "
-        "was enqueued, at least so much for those waiting."
+        "are in ms.\nQueue delay, product: of a refresh (mean duration: beside it), since its "
+        "oldest unanswered mark,\nthe window included, interpolated in the coalescer's buckets; "
+        "naive: of a task, since it was enqueued,\nat least so much for those waiting."
     )
     print_table(
         "Product: events to refreshes",
-        ["", "events", "marks", "refreshes", "events/refresh", "queue p50", "p99",
+        ["", "events", "marks", "refreshes", "events/refresh", "refresh", "queue p50", "p99",
          "published p50", "p99", "max", "quiet course", "ack p99", "refused", "not exact"],
         [
             [row["load"], row["events"], row["marks"], row["refreshes"],
-             row["events_per_refresh"], row["queue_delay_ms"]["p50"],
+             row["events_per_refresh"], row["refresh_ms"], row["queue_delay_ms"]["p50"],
              row["queue_delay_ms"]["p99"], *_published(row), _quiet(row), row["ack_ms"]["p99"],
              row["refused"], row["courses_not_exact"]]
             for row in product

@@ -97,6 +97,7 @@ def _measure(what: _Running, flow: Flow, minutes: Counter[str]) -> Results:
         "marks": after["marks"] - before["marks"],
         "refreshes": refreshes,
         "events_per_refresh": round(events / max(1, refreshes), 2),
+        "refresh_ms": round((after["refresh_ms"] - before["refresh_ms"]) / max(1, refreshes), 1),
         "queue_delay_ms": Delays.between(before, after).milliseconds(),
         "cpu_by_part": {part: round(1e3 * s / events, 2) for part, s in spent.items()},
         "cpu_core_parts": round(1e3 * core / events, 2),
