@@ -60,7 +60,7 @@ class Seen:
     quiet: float | None = None
     """Event → publication for the one event of the quiet course; None: not in time."""
     courses_not_exact: int = 0
-    """Courses whose last publication is not exactly what was accepted."""
+    """Courses whose last publication is not exactly what was accepted (refused: either way)."""
     cpu_seconds: float = 0.0
 
 
@@ -76,6 +76,7 @@ class Stream:
         self._sent: dict[str, list[float]] = {}
         self._shown: Counter[str] = Counter()
         self._last: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self._idle: list[tuple[float, Connection]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._seen = Seen()
@@ -149,7 +150,10 @@ class Stream:
         answer = await connection.send(request)
         now = time.monotonic()
         if answer.status != 202:
+            # It may be stored all the same; it is owed to nobody.
             self._seen.refused += 1
+            self._refused[course] += 1
+            self._sent[course].remove(sent)
         else:
             self._seen.accepted.append(now)
             self._seen.acks.append(now - sent)
@@ -171,7 +175,12 @@ class Stream:
             await asyncio.sleep(0.02)
 
     def _behind(self) -> list[str]:
-        return [course for course in self._sent if self._last[course] != self._minutes[course]]
+        return [course for course in self._sent if not self._is_exact(course)]
+
+    def _is_exact(self, course: str) -> bool:
+        """Say whether the last publication holds what was accepted, and nothing never sent."""
+        beyond = self._last[course] - self._minutes[course]
+        return not self._sent[course] or 0 <= beyond <= self._refused[course]
 
     def _conclude(self) -> None:
         now = time.monotonic()
