@@ -48,7 +48,10 @@ task_acks_late = False  # the lease is the retry, in 3 s and not in a visibility
 task_soft_time_limit = 20
 task_time_limit = 30
 worker_soft_shutdown_timeout = 10
-worker_max_tasks_per_child = 1000  # bounds what a leak in a driver could take
+# Bounds what a leak in a driver could take; KiB, four times what a child has. Not a count of tasks:
+# the pool replaces a child only about a second later, and children of equal age end together, so
+# that every 2,000 refreshes all of them waited for that second, and some for their lease (3 s).
+worker_max_memory_per_child = 400_000
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_enable_remote_control = True

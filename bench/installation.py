@@ -21,6 +21,7 @@ from analytics.identity import Role, issue_token
 from analytics.settings import Settings
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0
 PAUSE_SECONDS = 0.05
@@ -58,7 +59,7 @@ def installation(**variables: str) -> Iterator[Installation]:
     """Start an installation, yield it when it is ready, stop it and remove its directory."""
     data_dir = Path(tempfile.mkdtemp(prefix="coursepulse-bench-"))
     port = free_port()
-    environment = _clean_environment() | {
+    environment = clean_environment() | {
         "PORT": str(port),
         "FLOWER_PORT": str(free_port()),
         "DATA_DIR": str(data_dir),
@@ -110,7 +111,7 @@ def _wait_for(output: Path, line: str, process: subprocess.Popen[bytes]) -> None
         time.sleep(PAUSE_SECONDS)
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return this environment without the product's variables."""
     names = {name.upper() for name in Settings.model_fields}
     return {name: value for name, value in os.environ.items() if name.upper() not in names}

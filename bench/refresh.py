@@ -30,6 +30,7 @@ from analytics.stores.owed import owed_subjects
 from analytics.stores.progress import Progress, Request
 from analytics.stores.recount import course_drift, repair_course
 from bench import costs
+from bench.aggregation import aggregate
 from bench.installation import installation
 from bench.scenario import course_body
 from bench.tables import print_table
@@ -165,42 +166,10 @@ def _aggregation_ms(collections: Collections, course: str) -> float | str:
     times: list[float] = []
     try:
         while len(times) < AGGREGATIONS:
-            times.append(_timed(lambda: _aggregate(collections, course)))
+            times.append(_timed(lambda: aggregate(collections, course)))
     except NetworkTimeout:
         return f"more than {AGGREGATION_TIMEOUT_MS:,}"
     return round(1e3 * statistics.median(times), 1)
-
-
-def _aggregate(collections: Collections, course: str) -> Document:
-    """Compute the course's numbers from its documents in one aggregation."""
-    lessons = {"$objectToArray": "$lessons"}
-    completed = {
-        "$filter": {"input": lessons, "as": "l", "cond": {"$gt": ["$$l.v.completed_at", 0]}}
-    }
-    watched = {"$map": {"input": lessons, "as": "l", "in": "$$l.v.watch_ms"}}
-    score = {"$divide": ["$$a.score", "$$a.max_score"]}
-    pipeline: list[Document] = [
-        {"$match": {"course_id": course}},
-        {
-            "$project": {
-                "completed": {"$size": completed},
-                "watch_ms": {"$sum": watched},
-                "quiz": {"$sum": {"$map": {"input": "$attempts", "as": "a", "in": score}}},
-                "attempts": {"$size": "$attempts"},
-            }
-        },
-        {
-            "$group": {
-                "_id": None,
-                "students": {"$sum": 1},
-                "completed": {"$sum": "$completed"},
-                "watch_ms": {"$sum": "$watch_ms"},
-                "quiz": {"$sum": "$quiz"},
-                "attempts": {"$sum": "$attempts"},
-            }
-        },
-    ]
-    return next(iter(collections.progress.aggregate(pipeline)))
 
 
 def _plans(

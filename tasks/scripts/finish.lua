@@ -13,7 +13,10 @@ else
 end
 
 local waiting = redis.call('ZCARD', cold_key) + redis.call('ZCOUNT', due_key, '-inf', now)
-local grown = took * took / @SLOWNESS_MS@ + took * waiting * @QUEUE_FACTOR@
+-- What one event alone would have taken: a longer window makes a larger batch and so a longer
+-- refresh, which must not ask for a longer window again.
+local alone = took / (1 + number(subject_key, 'batch') / @BATCH@)
+local grown = alone * alone / @SLOWNESS_MS@ + took * waiting * @QUEUE_FACTOR@
 local window = math.max(tonumber(ARGV[6]), math.min(grown, @LONGEST_GROWN_WINDOW_MS@))
 local free_at = number(subject_key, 'started') + window
 if free_at - now > @LONGEST_WINDOW_MS@ then free_at = now end

@@ -23,6 +23,7 @@ if asked_at > 0 and asked_at <= now then
   count('delay_ms', delay)
 end
 redis.call('HDEL', subject_key, 'asked_at')
-count('marks', math.max(0, marks - number(subject_key, 'answered')))
-redis.call('HSET', subject_key, 'answered', marks)
+local batch = math.max(0, marks - number(subject_key, 'answered'))
+count('marks', batch)
+redis.call('HSET', subject_key, 'answered', marks, 'batch', batch)
 return marks
