@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 from kombu import Queue
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from analytics.errors import SettingsError
 from analytics.settings import Settings
@@ -70,8 +72,15 @@ worker_send_task_events = True
 task_send_sent_event = False  # costs half an enqueue more and shows little
 
 # -- The schedule --
-beat_scheduler = "redbeat.RedBeatScheduler"
+beat_scheduler = "tasks.schedule.Schedule"  # redbeat's, which survives what Redis loses
 redbeat_redis_url = broker_url
+# Left alone, the driver would hold beat at a frozen Redis for a minute, far longer than its lock.
+redbeat_redis_options: dict[str, Any] = {
+    "retry": Retry(NoBackoff(), 1),
+    "socket_timeout": 2,
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+}
 redbeat_key_prefix = "coursepulse:redbeat:"
 redbeat_lock_key = "coursepulse:redbeat::lock"
 redbeat_lock_timeout = 5  # another beat takes over after this many seconds

@@ -18,7 +18,7 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | `coursepulse:{refresh}:queued` | sorted set: those of them not started yet | the same |
 | `coursepulse:{refresh}:subject:{s}` | hash: marks, fence, last start | 10 minutes |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |
-| `coursepulse:redbeat:*` | the schedule | redbeat's: rewritten at its start |
+| `coursepulse:redbeat:*` | the schedule | redbeat's: put back by beat |
 
 Celery's own keys: every name it uses begins with `coursepulse:` by `global_keyprefix`.
 """

@@ -78,7 +78,7 @@ def test_acknowledged_is_counted_exactly_whatever_is_harmed(
             return all(each.minutes == counted[each.course] for each in watchers)
 
         eventually(exact, seconds=30, what="exact numbers on every screen")
-        print(
+        print(  # noqa: T201  # what `make chaos` is read for
             f"{name}: {stream.acknowledged.total()} events, exact {time.monotonic() - ended:.1f} s"
             f" after the last; slowest answer {stream.slowest_ack:.2f} s;"
             f" refused {dict(stream.refused)}"
