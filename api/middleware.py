@@ -41,6 +41,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 SLASH = "\x1f"
 """Stands for an encoded slash within one segment of a path: no id holds control characters."""
 
+FAILED = 500  # from this status on it is not the caller's mistake
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset(
     {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect",
@@ -76,7 +77,7 @@ class Gate:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _count(request, message["status"], time.perf_counter() - began)
+                _note(request, request_id, message["status"], time.perf_counter() - began)
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
@@ -137,11 +138,26 @@ async def authenticate(request: Request) -> Principal:
     return principal
 
 
-def _count(request: Request, status: int, seconds: float) -> None:
-    """Count an answer by its route's template: paths hold ids, and a label per id would not end."""
+def _note(request: Request, request_id: str, status: int, seconds: float) -> None:
+    """Count an answer and log a write or a failure, by the route's template.
+
+    Paths hold ids, and users' ids belong neither in labels nor in logs. Refused strangers are only
+    counted: anybody could fill the log with them.
+    """
     metrics: Metrics = request.app.state.metrics
-    template = getattr(request.scope.get("route"), "path", "none")
-    metrics.request_served(request.method, template, status, seconds)
+    route = getattr(request.scope.get("route"), "path", "none")
+    metrics.request_served(request.method, route, status, seconds)
+    if status < FAILED and (request.method in SAFE or status == Unauthenticated.status):
+        return
+    tell = log.info if status < FAILED else log.warning
+    tell(
+        "answered",
+        request_id=request_id,
+        method=request.method,
+        route=route,
+        status=status,
+        ms=round(seconds * 1_000, 1),
+    )
 
 
 def _cookies(request: Request) -> dict[str, str]:
