@@ -27,6 +27,7 @@ from analytics.errors import (
     Unauthenticated,
     Unavailable,
 )
+from api.answers import FAILED, AnswerLog
 from api.problems import problem_response
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 SLASH = "\x1f"
 """Stands for an encoded slash within one segment of a path: no id holds control characters."""
 
-FAILED = 500  # from this status on it is not the caller's mistake
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset(
     {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect",
@@ -59,11 +59,16 @@ class Gate:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._log = AnswerLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                if scope["type"] == "lifespan":
+                    self._log.write()
             return
         request = Request(scope)
         given = request.headers.get("x-request-id", "")
@@ -77,7 +82,8 @@ class Gate:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _note(request, request_id, message["status"], time.perf_counter() - began)
+                seconds = time.perf_counter() - began
+                _note(request, self._log, request_id, message["status"], seconds)
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
@@ -138,7 +144,9 @@ async def authenticate(request: Request) -> Principal:
     return principal
 
 
-def _note(request: Request, request_id: str, status: int, seconds: float) -> None:
+def _note(
+    request: Request, answers: AnswerLog, request_id: str, status: int, seconds: float
+) -> None:
     """Count an answer and log a write or a failure, by the route's template.
 
     Paths hold ids, and users' ids belong neither in labels nor in logs. Refused strangers are only
@@ -147,17 +155,9 @@ def _note(request: Request, request_id: str, status: int, seconds: float) -> Non
     metrics: Metrics = request.app.state.metrics
     route = getattr(request.scope.get("route"), "path", "none")
     metrics.request_served(request.method, route, status, seconds)
-    if status < FAILED and (request.method in SAFE or status == Unauthenticated.status):
-        return
-    tell = log.info if status < FAILED else log.warning
-    tell(
-        "answered",
-        request_id=request_id,
-        method=request.method,
-        route=route,
-        status=status,
-        ms=round(seconds * 1_000, 1),
-    )
+    writes = request.method not in SAFE and status != Unauthenticated.status
+    if writes or status >= FAILED:
+        answers.note(request_id, request.method, route, status, seconds)
 
 
 def _cookies(request: Request) -> dict[str, str]:
