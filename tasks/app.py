@@ -21,7 +21,7 @@ from celery.signals import (
 
 from analytics.logs import configure_logs
 from analytics.settings import Settings
-from tasks import guard
+from tasks import flower_guard, guard
 
 guard.install()
 app = Celery("coursepulse", include=["tasks.refresh", "tasks.reconcile", "tasks.audit"])
@@ -42,6 +42,11 @@ def _configure_logs(**_: Any) -> None:
     A process that only enqueues sends neither.
     """
     configure_logs(Settings.from_environment().log_format)
+
+
+@import_modules.connect
+def _guard_flower(**_: Any) -> None:
+    flower_guard.install()
 
 
 @celeryd_init.connect
