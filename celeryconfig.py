@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from kombu import Queue
+from kombu import Exchange, Queue
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -59,7 +59,10 @@ task_create_missing_queues = True
 
 # -- Queues: what a screen waits for is never behind bulk work --
 task_default_queue = "refresh"
-task_queues = [Queue("refresh"), Queue("scheduled"), Queue("bulk")]  # a plain worker takes all
+# A plain worker takes all. Exchanges of their own: left alone, all three would be bound to one.
+task_queues = [
+    Queue(name, Exchange(name), routing_key=name) for name in ("refresh", "scheduled", "bulk")
+]
 task_routes = {
     "tasks.refresh_course": {"queue": "refresh"},
     "tasks.refresh_platform": {"queue": "refresh"},

@@ -18,6 +18,7 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | `coursepulse:{refresh}:queued` | sorted set: those of them not started yet | the same |
 | `coursepulse:{refresh}:subject:{s}` | hash: marks, fence, last start | 10 minutes |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |
+| `coursepulse:audit` | the audit at work: one at a time | 10 minutes, renewed |
 | `coursepulse:redbeat:*` | the schedule | redbeat's: put back by beat |
 
 Celery's own keys: every name it uses begins with `coursepulse:` by `global_keyprefix`.
@@ -32,6 +33,7 @@ ANNOUNCEMENTS = PREFIX + "announcements"
 COURSE_CHANGES = PREFIX + "courses"
 INSTRUCTOR_CLAIMS = PREFIX + "instructors"
 RECONCILE_TURN = PREFIX + "reconcile"
+AUDIT_TURN = PREFIX + "audit"
 
 # A course may be called "platform" too: the course's subject name carries a prefix.
 _COURSE = "course:"

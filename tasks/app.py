@@ -81,6 +81,9 @@ def _close_clients(**_: Any) -> None:
 
 @worker_ready.connect
 def _start_dispatcher(**_: Any) -> None:
+    """Dispatch where refreshes are run; elsewhere they would be enqueued for nobody."""
+    if app.conf.task_default_queue not in app.amqp.queues.consume_from:
+        return
     from tasks import dispatcher  # noqa: PLC0415  # as above
 
     dispatcher.start(Settings.from_environment())

@@ -22,6 +22,7 @@ QUEUE = "coursepulse:celery:refresh"
 ENTRY = "coursepulse:redbeat:tick"
 SCHEDULE = "coursepulse:redbeat::schedule"
 LOCK = "coursepulse:redbeat::lock"
+HELD, RAN, FREE = "coursepulse:test:held", "coursepulse:test:ran", "coursepulse:test:free"
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,6 +40,7 @@ class Clockwork:
     """One Valkey and the Celery processes started on it."""
 
     directory: Path
+    application: str = "tests.whole.ticking"
     port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     valkey: subprocess.Popen[bytes] | None = None
@@ -62,12 +64,12 @@ class Clockwork:
         eventually(self._answers, what="Valkey")
 
     def celery(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a Celery process of the application with the short schedule."""
+        """Start a Celery process of the test's application."""
         environment = clean_environment() | self.variables | {
             "REDIS_URL": self.url,
             "MONGO_URL": "mongodb://127.0.0.1:1",  # nobody: the schedule needs no database
         }  # fmt: skip
-        command = [sys.executable, "-m", "celery", "-A", "tests.whole.ticking", *arguments]
+        command = [sys.executable, "-m", "celery", "-A", self.application, *arguments]
         with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".log", delete=False) as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT

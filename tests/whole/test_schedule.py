@@ -6,28 +6,14 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.stack import eventually
-from tests.whole.beats import ENTRY, LOCK, QUEUE, SCHEDULE, Clockwork
-from tests.whole.ticking import RAN
+from tests.whole.beats import ENTRY, LOCK, QUEUE, RAN, SCHEDULE, Clockwork
 
 HOUR = 3_600.0
-
-
-@pytest.fixture
-def clockwork(tmp_path: Path) -> Iterator[Clockwork]:
-    """Yield a Valkey of the test's own; what the test starts on it ends with it."""
-    made = Clockwork(tmp_path)
-    try:
-        made.start_valkey()
-        yield made
-    finally:
-        made.stop()
 
 
 def two_beats(clockwork: Clockwork) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:

@@ -8,10 +8,10 @@ import redis
 
 from analytics.settings import Settings
 from tasks.app import app
+from tests.whole.beats import RAN
 
 INTERVAL = float(os.environ.get("TICK_SECONDS", "0.3"))
 EXPIRES = 2.0
-RAN = "coursepulse:test:ran"
 
 app.conf.beat_schedule = {
     "tick": {"task": "tests.tick", "schedule": INTERVAL, "options": {"expires": EXPIRES}}
