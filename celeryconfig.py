@@ -33,10 +33,11 @@ broker_transport_options: dict[str, Any] = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     # A frozen broker is noticed; the worker's guard (tasks/guard.py) turns it into a reconnect.
-    "socket_timeout": 5,
+    "socket_timeout": 2,
     "socket_connect_timeout": 1,
     "socket_keepalive": True,
-    "health_check_interval": 25,
+    # A line that went dead is noticed after a second and two of these: refreshes wait that long.
+    "health_check_interval": 2,
 }
 # Opened on use only. Flower asks each worker nine questions at once, two connections each: from a
 # small pool they would wait for each other for ever, and Flower would hear no event.

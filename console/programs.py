@@ -207,6 +207,7 @@ pidfile=supervisord.pid
 childlogdir=../logs
 """
 
+# stopasgroup=false: the worker lets its processes finish; what is left is killed as a group.
 # startsecs=0: a program that dies at once is started again as ever; the tether paces it.
 PROGRAM = """\
 [program:{name}]
@@ -214,7 +215,7 @@ command=%(ENV_COURSEPULSE_TETHER)s {name}
 startsecs=0
 startretries=1000000
 autorestart=true
-stopasgroup=true
+stopasgroup=false
 killasgroup=true
 stopwaitsecs={grace}
 redirect_stderr=true

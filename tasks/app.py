@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from billiard import util
 from celery import Celery
 from celery.signals import (
     celeryd_init,
@@ -42,6 +44,9 @@ def _configure_logs(**_: Any) -> None:
     A process that only enqueues sends neither.
     """
     configure_logs(Settings.from_environment().log_format)
+    pool = util.get_logger()  # left alone, it prints past the log
+    pool.propagate = True
+    pool.setLevel(logging.WARNING)
 
 
 @import_modules.connect
