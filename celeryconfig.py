@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from kombu import Queue
+from kombu import Exchange, Queue
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from analytics.errors import SettingsError
 from analytics.settings import Settings
@@ -31,10 +33,11 @@ broker_transport_options: dict[str, Any] = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     # A frozen broker is noticed; the worker's guard (tasks/guard.py) turns it into a reconnect.
-    "socket_timeout": 5,
+    "socket_timeout": 2,
     "socket_connect_timeout": 1,
     "socket_keepalive": True,
-    "health_check_interval": 25,
+    # A line that went dead is noticed after a second and two of these: refreshes wait that long.
+    "health_check_interval": 2,
 }
 # Opened on use only. Flower asks each worker nine questions at once, two connections each: from a
 # small pool they would wait for each other for ever, and Flower would hear no event.
@@ -60,7 +63,10 @@ task_create_missing_queues = True
 
 # -- Queues: what a screen waits for is never behind bulk work --
 task_default_queue = "refresh"
-task_queues = [Queue("refresh"), Queue("scheduled"), Queue("bulk")]  # a plain worker takes all
+# A plain worker takes all. Exchanges of their own: left alone, all three would be bound to one.
+task_queues = [
+    Queue(name, Exchange(name), routing_key=name) for name in ("refresh", "scheduled", "bulk")
+]
 task_routes = {
     "tasks.refresh_course": {"queue": "refresh"},
     "tasks.refresh_platform": {"queue": "refresh"},
@@ -73,8 +79,15 @@ worker_send_task_events = True
 task_send_sent_event = False  # costs half an enqueue more and shows little
 
 # -- The schedule --
-beat_scheduler = "redbeat.RedBeatScheduler"
+beat_scheduler = "tasks.schedule.Schedule"  # redbeat's, which survives what Redis loses
 redbeat_redis_url = broker_url
+# Left alone, the driver would hold beat at a frozen Redis for a minute, far longer than its lock.
+redbeat_redis_options: dict[str, Any] = {
+    "retry": Retry(NoBackoff(), 1),
+    "socket_timeout": 2,
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+}
 redbeat_key_prefix = "coursepulse:redbeat:"
 redbeat_lock_key = "coursepulse:redbeat::lock"
 redbeat_lock_timeout = 5  # another beat takes over after this many seconds

@@ -21,7 +21,8 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | `coursepulse:seats:{sub}` | hash: a user's connections by hub process | 15 minutes |
 | `coursepulse:place:{place}` | the newest claim of an instructor's place | 1 minute |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |
-| `coursepulse:redbeat:*` | the schedule | redbeat's: rewritten at its start |
+| `coursepulse:audit` | the audit at work: one at a time | 10 minutes, renewed |
+| `coursepulse:redbeat:*` | the schedule | redbeat's: put back by beat |
 
 Celery's own keys: every name it uses begins with `coursepulse:` by `global_keyprefix`.
 """
@@ -36,6 +37,7 @@ COURSE_CHANGES = PREFIX + "courses"
 INSTRUCTOR_CLAIMS = PREFIX + "instructors"
 RECONCILE_TURN = PREFIX + "reconcile"
 HUBS = PREFIX + "hubs"
+AUDIT_TURN = PREFIX + "audit"
 
 # A course may be called "platform" too: the course's subject name carries a prefix.
 _COURSE = "course:"

@@ -27,6 +27,7 @@ from analytics.errors import (
     Unauthenticated,
     Unavailable,
 )
+from api.answers import FAILED, AnswerLog
 from api.problems import problem_response
 
 if TYPE_CHECKING:
@@ -58,11 +59,16 @@ class Gate:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._log = AnswerLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                if scope["type"] == "lifespan":
+                    self._log.write()
             return
         request = Request(scope)
         given = request.headers.get("x-request-id", "")
@@ -76,7 +82,8 @@ class Gate:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _count(request, message["status"], time.perf_counter() - began)
+                seconds = time.perf_counter() - began
+                _note(request, self._log, request_id, message["status"], seconds)
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
@@ -137,11 +144,20 @@ async def authenticate(request: Request) -> Principal:
     return principal
 
 
-def _count(request: Request, status: int, seconds: float) -> None:
-    """Count an answer by its route's template: paths hold ids, and a label per id would not end."""
+def _note(
+    request: Request, answers: AnswerLog, request_id: str, status: int, seconds: float
+) -> None:
+    """Count an answer and log a write or a failure, by the route's template.
+
+    Paths hold ids, and users' ids belong neither in labels nor in logs. Refused strangers are only
+    counted: anybody could fill the log with them.
+    """
     metrics: Metrics = request.app.state.metrics
-    template = getattr(request.scope.get("route"), "path", "none")
-    metrics.request_served(request.method, template, status, seconds)
+    route = getattr(request.scope.get("route"), "path", "none")
+    metrics.request_served(request.method, route, status, seconds)
+    writes = request.method not in SAFE and status != Unauthenticated.status
+    if writes or status >= FAILED:
+        answers.note(request_id, request.method, route, status, seconds)
 
 
 def _cookies(request: Request) -> dict[str, str]:

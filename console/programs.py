@@ -61,6 +61,8 @@ def supervised(settings: Settings, *, own_mongo: bool, own_valkey: bool) -> list
         servers.append(_address(settings.redis_url))
     valkey = tuple(servers[-1:]) if own_valkey else ()
     celery = (sys.executable, "-m", "celery", "-A", "tasks")
+    # Beat prints its banner before anything of ours could keep it out of a log for machines.
+    quietly = ("--quiet",) if settings.log_format == "json" else ()
     worker = (
         "worker",
         f"--hostname={worker_name(settings)}",
@@ -79,7 +81,7 @@ def supervised(settings: Settings, *, own_mongo: bool, own_valkey: bool) -> list
     programs += [
         Program("api", (sys.executable, "-m", "api"), run_dir, tuple(servers), 5),
         Program("worker", (*celery, *worker), run_dir, tuple(servers), 9),
-        Program("beat", (*celery, "beat", "--loglevel=INFO"), run_dir, valkey),
+        Program("beat", (*celery, *quietly, "beat", "--loglevel=INFO"), run_dir, valkey),
         Program("flower", (*celery, *flower), run_dir, valkey, 3),
     ]
     if settings.demo:
@@ -205,6 +207,7 @@ pidfile=supervisord.pid
 childlogdir=../logs
 """
 
+# stopasgroup=false: the worker lets its processes finish; what is left is killed as a group.
 # startsecs=0: a program that dies at once is started again as ever; the tether paces it.
 PROGRAM = """\
 [program:{name}]
@@ -212,7 +215,7 @@ command=%(ENV_COURSEPULSE_TETHER)s {name}
 startsecs=0
 startretries=1000000
 autorestart=true
-stopasgroup=true
+stopasgroup=false
 killasgroup=true
 stopwaitsecs={grace}
 redirect_stderr=true

@@ -1,8 +1,15 @@
-"""Audit: the running totals against a full recompute. The expected drift is zero."""
+"""Audit: the running totals against a full recompute. The expected drift is zero.
+
+One at a time: two would read everything twice, and keep two processes from refreshing.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import structlog
+from redis.exceptions import RedisError
+from redis.lock import Lock
 
 from analytics.stores.recount import (
     Drift,
@@ -11,10 +18,12 @@ from analytics.stores.recount import (
     repair_course,
     repair_platform,
 )
-from analytics.subjects import PLATFORM, Subject
+from analytics.subjects import AUDIT_TURN, PLATFORM, Subject
 from tasks.app import AUDIT, app
-from tasks.process import clients
+from tasks.process import WorkerProcess, clients
 from tasks.refresh import wake
+
+TURN_SECONDS = 600  # renewed at each course; a killed audit's turn ends by itself
 
 log = structlog.get_logger(__name__)
 
@@ -23,10 +32,23 @@ log = structlog.get_logger(__name__)
 def audit() -> str:
     """Compare every course and the platform with a full recompute; report drift and repair it."""
     process = clients()
+    turn = process.broker.lock(AUDIT_TURN, timeout=TURN_SECONDS)
+    if not turn.acquire(blocking=False):
+        return "another audit is at work"
+    try:
+        return _audit(process, turn)
+    finally:
+        with suppress(RedisError):  # it was lost, or ends by itself
+            turn.release()
+
+
+def _audit(process: WorkerProcess, turn: Lock) -> str:
     collections = process.patient
     courses, drifted, unsettled = 0, 0, 0
     for course in collections.courses.find({}, {"_id": 1}):
         courses += 1
+        with suppress(RedisError):
+            turn.reacquire()
         drifts = course_drift(collections, course["_id"])
         unsettled += drifts is None
         if drifts:

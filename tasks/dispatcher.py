@@ -1,7 +1,7 @@
-"""The dispatcher: a thread of the worker that enqueues what is due and reconciles.
+"""The dispatcher: a thread of each worker of refreshes that enqueues what is due and reconciles.
 
 Any number of workers run one each; the scripts see to it that a due subject is leased once. Beat
-has no part in it, for beat ends when Redis goes.
+has no part in it: only one beat sends, and another needs seconds to take over.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def start(settings: Settings) -> None:
     task_failure.connect(_note_lost_process)
     _Running.dispatcher = Dispatcher(settings)
     _Running.dispatcher.start()
+    log.info("dispatching")
 
 
 def _note_lost_process(

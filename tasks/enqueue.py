@@ -127,10 +127,10 @@ class RefreshQueue:
             return
         try:
             if edited:
-                announcements = self._cache.pipeline(transaction=False)
-                for course_id in edited:
-                    announcements.publish(COURSE_CHANGES, course_id)
-                await announcements.execute()
+                async with self._cache.pipeline(transaction=False) as announcements:
+                    for course_id in edited:
+                        announcements.publish(COURSE_CHANGES, course_id)
+                    await announcements.execute()
             fences = await self._send_marks(list(marked))
         except (RedisError, OSError, TimeoutError) as error:
             self._break(error)
@@ -146,10 +146,10 @@ class RefreshQueue:
             return []
         if len(subjects) == 1:
             return [await self._mark(subject_keys(subjects[0]), [subjects[0].name, 1])]
-        batch = self._redis.pipeline(transaction=False)
-        for subject in subjects:
-            await self._mark(subject_keys(subject), [subject.name, 1], client=batch)
-        fences: list[str] = await batch.execute()
+        async with self._redis.pipeline(transaction=False) as batch:
+            for subject in subjects:
+                await self._mark(subject_keys(subject), [subject.name, 1], client=batch)
+            fences: list[str] = await batch.execute()
         return fences
 
     async def _enqueue(self, lease: Lease, request_id: str) -> None:

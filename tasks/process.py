@@ -12,8 +12,9 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import redis
 import structlog
 from redis.exceptions import RedisError
 
@@ -79,7 +80,8 @@ class WorkerProcess:
     parking: Parking
     coalescer: Coalescer
     keeper: LeaseKeeper
-    redis_clients: tuple[Any, ...]
+    cache: redis.Redis
+    broker: redis.Redis
 
     @classmethod
     def open(cls, settings: Settings) -> WorkerProcess:
@@ -95,7 +97,8 @@ class WorkerProcess:
             Parking(collections),
             coalescer,
             LeaseKeeper(coalescer),
-            (cache, broker),
+            cache,
+            broker,
         )
 
     def close(self) -> None:
@@ -103,8 +106,8 @@ class WorkerProcess:
         self.keeper.stop()
         self.collections.database.client.close()
         self.patient.database.client.close()
-        for client in self.redis_clients:
-            client.close()
+        self.cache.close()
+        self.broker.close()
 
 
 class _Held:

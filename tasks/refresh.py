@@ -24,6 +24,7 @@ from tasks.coalescer import Lease
 from tasks.failures import trying_again_later
 from tasks.process import WorkerProcess, clients
 from tasks.sending import send_refresh
+from tasks.telling import requests_counted, requests_seen, tell_refresh
 
 STALL_SECONDS = 1.0
 
@@ -70,6 +71,7 @@ def _under_lease(task: Any, subject: Subject, work: Work) -> str:
 
 
 def _refresh_course(process: WorkerProcess, subject: Subject, *, full: bool) -> tuple[str, bool]:
+    began = time.monotonic()
     course_id = subject.course_id or ""
     collections = process.collections
     if full and course_drift(process.patient, course_id):
@@ -81,7 +83,20 @@ def _refresh_course(process: WorkerProcess, subject: Subject, *, full: bool) -> 
     committed_at = time.monotonic()
     state, planned, frame = outcome
     totals = state.totals if planned is None else planned.totals
-    published = frame is not None and process.publisher.publish(subject, frame)
+    published = False
+    try:
+        published = frame is not None and process.publisher.publish(subject, frame)
+    finally:  # what is committed is told, also where Redis is away
+        if frame is not None and planned is not None:
+            tell_refresh(
+                subject,
+                frame,
+                requests_counted(state, totals),
+                request_id=totals.request_id,
+                events=planned.counted,
+                took=time.monotonic() - began,
+                published=published,
+            )
     if frame is not None and time.monotonic() - committed_at > STALL_SECONDS:
         _publish_stored(process, subject)
     if CourseFold(collections, course_id).clean_up(state, totals):
@@ -91,14 +106,28 @@ def _refresh_course(process: WorkerProcess, subject: Subject, *, full: bool) -> 
 
 
 def _refresh_platform(process: WorkerProcess, *, full: bool) -> tuple[str, bool]:
+    began = time.monotonic()
     state, planned, frame = fold_platform(process.collections, new_version=full)
     committed_at = time.monotonic()
-    published = frame is not None and process.publisher.publish(PLATFORM, frame)
+    sources = len(state.courses) + len(state.students)
+    published = False
+    try:
+        published = frame is not None and process.publisher.publish(PLATFORM, frame)
+    finally:  # as above
+        if frame is not None and planned is not None:
+            tell_refresh(
+                PLATFORM,
+                frame,
+                requests_seen(state),
+                request_id=planned.request_id,
+                events=sources,
+                took=time.monotonic() - began,
+                published=published,
+            )
     if frame is not None and time.monotonic() - committed_at > STALL_SECONDS:
         _publish_stored(process, PLATFORM)
     if planned is not None:
         PlatformFold(process.collections).clean_up(state, planned)
-    sources = len(state.courses) + len(state.students)
     return _told(frame, published, sources), state.more
 
 

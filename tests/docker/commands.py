@@ -30,6 +30,8 @@ def command_faults(words: list[str], environment: dict[str, str]) -> Iterator[st
                 yield f"python -m {module}: no such program"
         case ["python", "-c", code]:
             yield from _import_faults(code)
+        case ["celery", "-A", app, "--quiet", *rest]:
+            yield from command_faults(["celery", "-A", app, *rest], environment)
         case ["celery", "-A", app, subcommand, *arguments]:
             if not _celery_app_loads(app, tuple(sorted(environment.items()))):
                 yield f"celery -A {app}: cannot be loaded"

@@ -55,7 +55,7 @@ def test_a_fault_in_the_dockerfile_is_noticed(old: str, new: str, fault: str) ->
         ('"python", "-m", "api"', '"python", "-m", "analytics"', "no such program"),
         ('"python", "-m", "api"', '"uvicorn", "api:app"', "an unknown command"),
         ('"tasks", "worker"', '"jobs", "worker"', "celery -A jobs: cannot be loaded"),
-        ('"tasks", "beat"', '"tasks", "beet"', "celery beet: no such subcommand"),
+        ('"--quiet", "beat"', '"--quiet", "beet"', "celery beet: no such subcommand"),
         ("--without-mingle", "--without-mixing", "--without-mixing: no such option"),
         ("--pidfile=", "--pid=", "celery beat --pid: no such option"),
         ("--address=", "--adress=", "celery flower --adress: no such option"),
