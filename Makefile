@@ -56,3 +56,4 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 lock: $(INSTALLED)
 	$(LOCK) --extra embedded --extra dev -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/production.txt
+	$(LOCK:pyproject.toml=bench/fanout/peers.in) -o bench/fanout/peers.txt

