@@ -19,7 +19,7 @@ from analytics.settings import Settings
 from analytics.stores.async_mongo import AsyncCollections
 from analytics.stores.courses import Courses
 from bench.fanout import report
-from bench.fanout.audience import Plan
+from bench.fanout.plan import Plan
 from bench.fanout.ways import COURSE, NAIVE_JSON, ON_PLAIN_ASGI, OURS, Way, all_ways
 from bench.servers import servers
 from realtime.assembly import raise_file_limit

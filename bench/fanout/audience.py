@@ -20,6 +20,7 @@ import psutil
 import uvloop
 
 from bench import costs
+from bench.fanout.plan import Plan
 from bench.fanout.publishers import Publisher, open_publisher
 from bench.fanout.viewer import STOPPED_BUFFER, Board, Viewer
 from realtime.assembly import raise_file_limit
@@ -32,23 +33,6 @@ SETTLE_SECONDS = 2.0
 WARM_UP_MESSAGES = 5
 FIRST_VERSION = 4_000_000_000_000  # later than any the product has given
 KIB = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the load is. `stops` are the rounds in which one viewer stops reading."""
-
-    port: int
-    path: str
-    headers: tuple[str, ...]
-    """A header line for each viewer in turn."""
-    hello: tuple[str, ...]
-    publisher: tuple[str, ...]
-    viewers: int
-    messages: int
-    processes: dict[str, int]
-    """The process ids whose costs are asked for, by name."""
-    stops: int = 0
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ given messages as its manual has it: over Redis, by its library, or by its own r
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class Way:
 
     def program(self, settings: Settings) -> Program:
         """Return its server."""
-        return Program("server", self.command(settings), ROOT)
+        needs = (urlsplit(settings.require_redis_url()).netloc,)
+        return Program("server", self.command(settings), ROOT, needs)
 
 
 def all_ways() -> tuple[Way, ...]:
@@ -118,7 +120,7 @@ def _nginx(settings: Settings) -> tuple[str, ...]:
     file = directory / "nginx.conf"
     words = {"module": preparing.NCHAN_MODULE, "port": settings.port, "course": COURSE}
     file.write_text(NGINX.format(directory=directory, **words))
-    return ("nginx", "-c", str(file), "-p", str(directory), "-g", "daemon off;")
+    return (shutil.which("nginx") or "nginx", "-c", str(file), "-p", str(directory), "-g", "daemon off;")
 
 
 def _channel(name: str) -> Callable[[Settings], tuple[str, ...]]:

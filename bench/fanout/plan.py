@@ -1,0 +1,22 @@
+"""What `bench.fanout.audience` is told to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the load is. `stops` are the rounds in which one viewer stops reading."""
+
+    port: int
+    path: str
+    headers: tuple[str, ...]
+    """A header line for each viewer in turn."""
+    hello: tuple[str, ...]
+    publisher: tuple[str, ...]
+    viewers: int
+    messages: int
+    processes: dict[str, int]
+    """The process ids whose costs are asked for, by name."""
+    stops: int = 0
