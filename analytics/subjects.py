@@ -20,6 +20,7 @@ It names the subject's channel and its keys in Redis; this is the one module tha
 | `coursepulse:hubs` | sorted set: hub processes by the end of their lease | entries end |
 | `coursepulse:seats:{sub}` | hash: a user's connections by hub process | 15 minutes |
 | `coursepulse:place:{place}` | the newest claim of an instructor's place | 1 minute |
+| `coursepulse:continuity` | a token that MongoDB holds too (`stores/continuity.py`) | stays |
 | `coursepulse:reconcile` | which worker looked last | 2 seconds |
 | `coursepulse:audit` | the audit at work: one at a time | 10 minutes, renewed |
 | `coursepulse:redbeat:*` | the schedule | redbeat's: put back by beat |
@@ -35,6 +36,8 @@ PREFIX = "coursepulse:"
 ANNOUNCEMENTS = PREFIX + "announcements"
 COURSE_CHANGES = PREFIX + "courses"
 INSTRUCTOR_CLAIMS = PREFIX + "instructors"
+FRAME_PREFIX = PREFIX + "frame:"
+CONTINUITY = PREFIX + "continuity"
 RECONCILE_TURN = PREFIX + "reconcile"
 HUBS = PREFIX + "hubs"
 AUDIT_TURN = PREFIX + "audit"
@@ -63,7 +66,7 @@ class Subject:
     @property
     def frame_key(self) -> str:
         """Where its newest frame is cached."""
-        return f"{PREFIX}frame:{self.name}"
+        return FRAME_PREFIX + self.name
 
     @classmethod
     def parse(cls, name: str) -> Subject:

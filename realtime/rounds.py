@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from pymongo.errors import PyMongoError
 
@@ -74,16 +74,22 @@ class Rounds:
 
     async def _check_versions(self, hub: Rounded) -> None:
         """Notice a frame that was lost on the way without waiting for the next event."""
+        totals = self._collections.course_totals
         for courses in _batches(hub):
-            stored = self._collections.course_totals.find({"_id": {"$in": courses}}, {"version": 1})
+            # Taken before the read: what was shown by then was committed by then.
+            shown = {course_id: _shown(hub, Subject(course_id)) for course_id in courses}
+            stored = totals.find({"_id": {"$in": courses}}, {"version": 1})
             versions = {document["_id"]: document["version"] async for document in stored}
             for course_id in courses:
-                await _renew(hub, Subject(course_id), versions.get(course_id, 0))
+                version = versions.get(course_id, 0)
+                await _renew(hub, Subject(course_id), version)
+                await _outdo(totals, course_id, version, shown[course_id])
         if PLATFORM in hub.audiences:
-            platform = await self._collections.platform_totals.find_one(
-                {"_id": "platform"}, {"version": 1}
-            )
-            await _renew(hub, PLATFORM, 0 if platform is None else platform["version"])
+            totals, seen = self._collections.platform_totals, _shown(hub, PLATFORM)
+            platform = await totals.find_one({"_id": "platform"}, {"version": 1})
+            version = 0 if platform is None else platform["version"]
+            await _renew(hub, PLATFORM, version)
+            await _outdo(totals, "platform", version, seen)
 
     async def _check_owners(self, hub: Rounded) -> None:
         """End viewers of courses that are gone or have another owner."""
@@ -103,6 +109,17 @@ async def _renew(hub: Rounded, subject: Subject, version: int) -> None:
     audience = hub.audiences.get(subject)
     if audience is not None and version > audience.version:
         await hub.hand_over(subject)
+
+
+def _shown(hub: Rounded, subject: Subject) -> int:
+    audience = hub.audiences.get(subject)
+    return -1 if audience is None else audience.version
+
+
+async def _outdo(totals: Any, key: str, version: int, shown: int) -> None:
+    """Ask for a version above the one shown, where a backup put the database behind it."""
+    if version < shown:
+        await totals.update_one({"_id": key, "version": version}, {"$max": {"outdo": shown}})
 
 
 def _batches(hub: Rounded) -> list[list[str]]:

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from analytics.settings import Settings
 from analytics.stores import redis as redis_store
+from analytics.stores.continuity import Continuity
 from analytics.stores.mongo import Collections, connect
 from analytics.stores.parking import Parking
 from analytics.subjects import PLATFORM, RECONCILE_TURN, Subject
@@ -58,6 +59,8 @@ class Dispatcher(threading.Thread):
         coalescer = Coalescer(broker, self._settings.refresh_window_ms)
         client = connect(self._settings)
         collections = Collections(client, self._settings)
+        cache = redis_store.connect(self._settings)
+        continuity = Continuity(collections, cache)
         troubled = False
         wait = 0.0
         while not self._stopping.wait(wait):
@@ -65,6 +68,8 @@ class Dispatcher(threading.Thread):
                 wait = self._dispatch(coalescer)
                 self._note_lost(Parking(collections), coalescer)
                 if broker.set(RECONCILE_TURN, "1", nx=True, px=RECONCILE_MS):
+                    if continuity.look():
+                        log.info("cache and database are compared")
                     reconcile_now(collections, coalescer)
                 if troubled:
                     log.info("dispatching again")
@@ -76,6 +81,7 @@ class Dispatcher(threading.Thread):
                 troubled = True
                 wait = TROUBLE_SECONDS
         client.close()
+        cache.close()
         broker.close()
 
     def _note_lost(self, parking: Parking, coalescer: Coalescer) -> None:

@@ -38,6 +38,8 @@ class CourseState:
     course: Document
     dirty: list[DirtyProgress]
     complete: bool
+    outdo: int = 0
+    """A version that was seen and that the next one must exceed (`continuity.py`); 0: none."""
 
 
 class CourseFold:
@@ -64,17 +66,19 @@ class CourseFold:
         ).limit(DOCUMENTS_PER_FOLD + 1)
         dirty = [dirty_from_document(document) for document in found]
         complete = len(dirty) <= DOCUMENTS_PER_FOLD
-        return CourseState(totals, frame, course, dirty[:DOCUMENTS_PER_FOLD], complete)
+        outdo = 0 if stored is None else stored.get("outdo", 0)
+        return CourseState(totals, frame, course, dirty[:DOCUMENTS_PER_FOLD], complete, outdo)
 
     def plan(self, state: CourseState, *, new_version: bool) -> Fold | None:
         """Return the fold to commit, None where the state would be the same."""
         folded = fold(state.totals, state.dirty, complete=state.complete)
         edited = state.course["version"] != state.totals.course_version
-        if not (folded.counted or new_version or (edited and self._shows(state))):
+        wanted = new_version or bool(state.outdo)
+        if not (folded.counted or wanted or (edited and self._shows(state))):
             return None
         totals = replace(
             folded.totals,
-            version=next_version(state.totals.version, now_ms()),
+            version=next_version(max(state.totals.version, state.outdo), now_ms()),
             course_version=state.course["version"],
         )
         changed_at = state.course["changed_at"]
@@ -120,9 +124,12 @@ class CourseFold:
                 return None
             return frame
         fields |= {f"lessons.{key}": totals.sums[key].document() for key in planned.touched}
-        result = self._c.course_totals.update_one(
-            {"_id": self.course_id, "version": state.totals.version}, {"$set": fields}
-        )
+        unmoved: Document = {"_id": self.course_id, "version": state.totals.version}
+        update = {"$set": fields}
+        if state.outdo:
+            unmoved["outdo"] = state.outdo
+            update["$unset"] = {"outdo": ""}
+        result = self._c.course_totals.update_one(unmoved, update)
         return frame if result.matched_count else None
 
     def clean_up(self, state: CourseState, totals: CourseTotals) -> bool:

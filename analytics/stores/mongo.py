@@ -69,6 +69,7 @@ class Collections:
     * `courses`: one document a course; `progress`: one a student in a course; `ratings`: one a
       student and course; `students`: the ledger of who is counted as active;
     * `course_totals`, `platform_totals`: what was counted, and the newest frame;
+    * `continuity`: one document, the token that the cache holds too (`continuity.py`);
     * `failing`: subjects whose refreshes fail (`parking.py`);
     * `sessions`: browser sessions by the fingerprint of their cookie.
     """
@@ -83,6 +84,7 @@ class Collections:
         self.students: Collection[Document] = self.database["students"]
         self.course_totals: Collection[Document] = self.database["course_totals"]
         self.platform_totals: Collection[Document] = self.database["platform_totals"]
+        self.continuity: Collection[Document] = self.database["continuity"]
         self.failing: Collection[Document] = self.database["failing"]
         self.sessions: Collection[Document] = self.database["sessions"]
 
@@ -100,6 +102,7 @@ def ensure_indexes(collections: Collections) -> None:
     collections.ratings.create_index("user_id")
     collections.ratings.create_index("dirty", sparse=True)
     collections.students.create_index("dirty", sparse=True)
+    collections.course_totals.create_index("outdo", sparse=True)
     collections.courses.create_index("owes_course", sparse=True)
     collections.courses.create_index("owes_platform", sparse=True)
     collections.courses.create_index("instructor_id")

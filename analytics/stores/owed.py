@@ -31,10 +31,18 @@ def owed_subjects(collections: Collections) -> Iterator[Subject]:
         last = marks[-1]
     for course in collections.courses.find({"owes_course": 1}, {"_id": 1}).limit(PROBE):
         if course["_id"] not in known:
+            known.add(course["_id"])
             yield Subject(course["_id"])
+    # Sorted, so that the sparse index is what is read (`continuity.py` sets these marks).
+    behind = collections.course_totals.find({"outdo": {"$gt": 0}}, {"_id": 1})
+    for totals in behind.sort("outdo").limit(PROBE):
+        if totals["_id"] not in known:
+            yield Subject(totals["_id"])
     if (
         collections.courses.find_one({"owes_platform": 1}, {"_id": 1}) is not None
         or collections.students.find_one({"dirty": 1}, {"_id": 1}) is not None
         or collections.ratings.find_one({"dirty": {"$gt": ""}}, {"_id": 1}) is not None
+        or "outdo"
+        in (collections.platform_totals.find_one({"_id": "platform"}, {"outdo": 1}) or {})
     ):
         yield PLATFORM

@@ -150,6 +150,8 @@ class PlatformState:
     frame: Frame | None
     courses: list[Document]
     students: list[tuple[Document, bool]]
+    outdo: int = 0
+    """As in `course_fold.CourseState`."""
 
     @property
     def more(self) -> bool:
@@ -175,7 +177,8 @@ class PlatformFold:
         ).limit(SOURCES_PER_FOLD)  # fmt: skip
         marked = self._c.students.find({"dirty": 1}).limit(SOURCES_PER_FOLD)
         students = [(student, self.is_active(student["_id"])) for student in marked]
-        return PlatformState(totals.version, totals, frame, list(courses), students)
+        outdo = 0 if stored is None else stored.get("outdo", 0)
+        return PlatformState(totals.version, totals, frame, list(courses), students, outdo)
 
     def is_active(self, user_id: str) -> bool:
         """Say whether the student has a progress document in any course now."""
@@ -184,7 +187,7 @@ class PlatformFold:
 
     def plan(self, state: PlatformState, *, new_version: bool) -> PlatformTotals | None:
         """Return the totals to commit, None where nothing changed."""
-        if not (state.courses or state.students or new_version):
+        if not (state.courses or state.students or new_version or state.outdo):
             return None
         totals = replace(
             state.totals,
@@ -208,7 +211,7 @@ class PlatformFold:
             totals.students += int(active) - int(was)
             totals.pending_students[student["_id"]] = (student["touch"], active)
             totals.note(student)
-        totals.version = next_version(state.stored_version, now_ms())
+        totals.version = next_version(max(state.stored_version, state.outdo), now_ms())
         return totals
 
     def commit(self, state: PlatformState, totals: PlatformTotals) -> Frame | None:
@@ -223,9 +226,12 @@ class PlatformFold:
             except DuplicateKeyError:  # another worker made the first totals
                 return None
             return frame
-        result = self._c.platform_totals.update_one(
-            {"_id": _ID, "version": state.stored_version}, {"$set": fields}
-        )
+        unmoved: Document = {"_id": _ID, "version": state.stored_version}
+        update = {"$set": fields}
+        if state.outdo:
+            unmoved["outdo"] = state.outdo
+            update["$unset"] = {"outdo": ""}
+        result = self._c.platform_totals.update_one(unmoved, update)
         return frame if result.matched_count else None
 
     def clean_up(self, state: PlatformState, totals: PlatformTotals) -> None:

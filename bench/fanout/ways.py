@@ -120,7 +120,15 @@ def _nginx(settings: Settings) -> tuple[str, ...]:
     file = directory / "nginx.conf"
     words = {"module": preparing.NCHAN_MODULE, "port": settings.port, "course": COURSE}
     file.write_text(NGINX.format(directory=directory, **words))
-    return (shutil.which("nginx") or "nginx", "-c", str(file), "-p", str(directory), "-g", "daemon off;")
+    return (
+        shutil.which("nginx") or "nginx",
+        "-c",
+        str(file),
+        "-p",
+        str(directory),
+        "-g",
+        "daemon off;",
+    )
 
 
 def _channel(name: str) -> Callable[[Settings], tuple[str, ...]]:
