@@ -10,7 +10,7 @@ run: $(INSTALLED)
 	@exec env DEMO="$${DEMO:-on}" $(BIN)/coursepulse run
 
 test: $(INSTALLED) browser
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # Long: every harm again and again under load, and ten thousand schedules. SEED repeats a run.
 chaos: $(INSTALLED)

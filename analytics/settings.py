@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     socket_messages_per_minute: int = Field(100, ge=1, le=10_000)
     socket_stall_seconds: float = Field(10, ge=0.1, le=300)
     socket_ping_seconds: float = Field(20, ge=1, le=300)
-    socket_drain_seconds: float = Field(3, ge=0, le=20)
+    socket_drain_seconds: float = Field(3, ge=0, le=5)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-DRAIN_SECONDS = 8
+DRAIN_SECONDS = 7
 STARTUP_FAILURE = 3
 
 

@@ -79,8 +79,8 @@ def supervised(settings: Settings, *, own_mongo: bool, own_valkey: bool) -> list
         f"--db={settings.data_dir / 'flower.db'}",
     )
     programs += [
-        Program("api", (sys.executable, "-m", "api"), run_dir, tuple(servers), 5),
-        Program("worker", (*celery, *worker), run_dir, tuple(servers), 9),
+        Program("api", (sys.executable, "-m", "api"), run_dir, tuple(servers), 8),
+        Program("worker", (*celery, *worker), run_dir, tuple(servers), 8),
         Program("beat", (*celery, *quietly, "beat", "--loglevel=INFO"), run_dir, valkey),
         Program("flower", (*celery, *flower), run_dir, valkey, 3),
     ]

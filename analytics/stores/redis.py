@@ -1,6 +1,6 @@
 """Redis as the product uses it: short deadlines, for nothing here is worth a wait.
 
-A frozen server must cost a request little: `findings` in `docs/architecture.md` say how little.
+A frozen server must cost a request little: see `tasks/enqueue.py` for how little.
 """
 
 from __future__ import annotations

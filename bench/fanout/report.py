@@ -82,20 +82,23 @@ def show_size(viewers: int, rows: list[Results]) -> None:
     )  # fmt: skip
 
 
-def show_stopped(viewers: int, rows: list[Results]) -> None:
+def show_stopped(viewers: int, row: Results) -> None:
     """Print what one stopped reader does to the others."""
     print_table(
-        f"one of {viewers:,} viewers stops reading: the others' delay, ms",
-        ("way", "p50", "p99", "p50 with it", "p99 with it", "p99 ratio", "never came",
-         "it skipped", "its close code"),
+        f"one of {viewers:,} viewers stops reading ({row['way']}): the others' delay",
+        ("", "p50 ms", "p99 ms", "max ms"),
         [
-            (row["way"], row["all_reading_ms"]["p50"], row["all_reading_ms"]["p99"],
-             row["one_stopped_ms"]["p50"], row["one_stopped_ms"]["p99"], row["p99_ratio"],
-             row["missing"], _listed(row["skipped_by_the_stopped"]),
-             _listed(row["close_codes_of_the_stopped"]))
-            for row in rows
+            (name, *(row[key][part] for part in ("p50", "p99", "max")))
+            for name, key in (("all read", "all_reading_ms"), ("one does not", "one_stopped_ms"))
         ],
-    )  # fmt: skip
+    )
+    skipped = _listed(row["skipped_by_the_stopped"])
+    print(
+        f"p99 ratio {row['p99_ratio']}; the others missed {row['missing']}; skipped by the stopped"
+    )
+    print(
+        f"ones: {skipped} messages; their close codes: {_listed(row['close_codes_of_the_stopped'])}"
+    )
 
 
 def show_ratios(rows: list[Results], left_out: dict[str, str]) -> None:

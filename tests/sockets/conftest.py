@@ -75,6 +75,19 @@ def _from(log: Path, start: int) -> str:
         return file.read().decode("utf-8", "replace")
 
 
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One installation for these files, which is quick to answer and to lose patience."""
+    running = Stack.start(
+        tmp_path_factory.mktemp("sockets"),
+        REFRESH_WINDOW_MS="10",
+        SOCKET_PING_SECONDS="3",
+        SOCKET_HANDSHAKE_SECONDS="2",
+    )
+    yield running
+    assert running.stop() == 0
+
+
 @pytest.fixture(scope="module")
 def witness(stack: Stack) -> Iterator[Witness]:
     """Return a viewer that is connected from a file's first test to its last."""

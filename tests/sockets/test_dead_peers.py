@@ -10,7 +10,7 @@ import pytest
 from tests.sockets.conftest import Witness
 from tests.sockets.raw_socket import Opcode, RawSocket, close_frame, frame, handshake
 
-DEAD_WITHIN = 60.0
+DEAD_WITHIN = 30.0
 HALF_FRAME = frame(Opcode.TEXT, b"x" * 100)[:50]
 
 

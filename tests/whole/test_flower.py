@@ -75,6 +75,36 @@ def test_nothing_is_done_without_the_password(guarded: Stack, path: str) -> None
     assert httpx.post(url, json={}).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Origin": "https://stranger.example"}, id="another-origin"),
+        pytest.param({"Origin": "null"}, id="no-origin-of-its-own"),
+        pytest.param({"Sec-Fetch-Site": "cross-site"}, id="another-site"),
+        pytest.param({"Sec-Fetch-Site": "same-site"}, id="another-port"),
+        pytest.param({"Host": "stranger.example"}, id="a-name-pointed-here"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/tasks", "/api/worker/shutdown/any"])
+def test_without_a_password_no_page_of_others_gets_anything(
+    stack: Stack, path: str, headers: dict[str, str]
+) -> None:
+    method = "POST" if "shutdown" in path else "GET"
+    url = f"http://127.0.0.1:{stack.flower_port}{path}"
+    assert httpx.request(method, url, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec-Fetch-Site": "same-origin"}])
+def test_without_a_password_this_machine_reads_and_others_are_not_invited(
+    stack: Stack, headers: dict[str, str]
+) -> None:
+    for name in ("127.0.0.1", "localhost"):
+        url = f"http://{name}:{stack.flower_port}/api/tasks"
+        answer = httpx.get(url, headers=headers | {"Origin": f"http://{name}:{stack.flower_port}"})
+        assert answer.status_code == 200
+        assert "access-control-allow-origin" not in answer.headers
+
+
 def test_a_finished_refresh_is_readable(guarded: Stack, flower: httpx.Client) -> None:
     course = make_course(guarded, "readable")
 

@@ -134,7 +134,9 @@ class Play:
 
 def pid_of(stack: Stack, name: str) -> int:
     """Return the process of one part."""
-    return int((stack.data_dir / f"run/{name}.pid").read_text().split()[0])
+    path = stack.data_dir / f"run/{name}.pid"
+    # It is empty for a moment while it is written.
+    return int(eventually(lambda: path.read_text().split(), what=path.name)[0])
 
 
 def test_all_kinds_of_doings_by_many_at_once_end_exact(own_stack: Stack) -> None:
