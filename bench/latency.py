@@ -38,7 +38,7 @@ def measure(seconds: float, rates: tuple[float, ...] = RATES) -> Results:
     """Measure at each rate, on a fresh installation."""
     found: Results = {}
     for rate in rates:
-        with installation() as running, connect(running.settings) as client:
+        with installation(SOCKETS_PER_USER="1000") as running, connect(running.settings) as client:
             found[f"{rate:g}"] = _measure(running, client, rate, seconds)
     _print(found)
     return found
