@@ -25,6 +25,8 @@ class Principal:
     role: Role
     expires_at: float
     name: str | None = None
+    session_id: str | None = None
+    """Which browser session vouches for the caller; None for the bearer of a token."""
 
     def require(self, *roles: Role) -> None:
         """Raise `Forbidden` unless the role is one of these; an admin may do all."""

@@ -12,6 +12,7 @@ from analytics.settings import Settings
 from analytics.stores.async_mongo import AsyncCollections
 from analytics.stores.courses import Courses
 from analytics.stores.frames import Frames
+from analytics.stores.sessions import Sessions
 from realtime.admission import Admission
 from realtime.http_protocol import ADMISSION, HEAD_SECONDS
 from realtime.hub import Hub
@@ -39,7 +40,7 @@ def build_hub(  # noqa: PLR0913  # one place where all parts meet
 ) -> Hub:
     """Return the hub; `process` names it for ever where only one of this name can run."""
     registry = Registry(cache, settings.sockets_per_user, process)
-    rounds = Rounds(collections, courses)
+    rounds = Rounds(collections, courses, Sessions(collections))
     return Hub(settings, frames, rounds, registry, on_course_edited=on_course_edited)
 
 

@@ -1,6 +1,7 @@
 """A round every few seconds: what was lost on the way, and who may not look any more.
 
 Two reads by id for up to `BATCH` courses with viewers: their stored versions, and their owners.
+One more for up to `BATCH` viewers who came with a session's cookie.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pymongo.errors import PyMongoError
 
 from analytics.stores.async_mongo import AsyncCollections
 from analytics.stores.courses import Courses
+from analytics.stores.sessions import Sessions
 from analytics.subjects import PLATFORM, Subject
 from realtime.audience import Audience
 from realtime.closing import CloseCode, Closed
@@ -23,6 +25,7 @@ BATCH = 500
 
 NO_SUCH_COURSE = Closed(CloseCode.NO_SUCH_COURSE, "there is no such course any more")
 FORBIDDEN = Closed(CloseCode.FORBIDDEN, "the course has another instructor now")
+SIGNED_OUT = Closed(CloseCode.UNAUTHENTICATED, "the session was ended; sign in again")
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +47,10 @@ class Rounded(Protocol):
 class Rounds:
     """Looks at every subject with viewers, again and again."""
 
-    def __init__(self, collections: AsyncCollections, courses: Courses) -> None:
+    def __init__(self, collections: AsyncCollections, courses: Courses, sessions: Sessions) -> None:
         self._collections = collections
         self._courses = courses
+        self._sessions = sessions
         self._hastened = asyncio.Event()
 
     def hasten(self) -> None:
@@ -66,6 +70,7 @@ class Rounds:
                 await hub.sweep()
                 await self._check_versions(hub)
                 await self._check_owners(hub)
+                await self._check_sessions(hub)
             except PyMongoError as error:
                 log.debug("no round, the database is away: %s", error)
             except Exception:
@@ -102,6 +107,22 @@ class Rounds:
                         viewer.end(NO_SUCH_COURSE)
                     elif not viewer.principal.may_see_course(owners[course_id]):
                         viewer.end(FORBIDDEN)
+
+    async def _check_sessions(self, hub: Rounded) -> None:
+        """End viewers whose session was ended in another tab, or with the person's data."""
+        signed_in = [
+            (viewer, session_id)
+            for audience in hub.audiences.values()
+            for viewer in audience.viewers
+            if (session_id := viewer.principal.session_id) is not None
+        ]
+        for start in range(0, len(signed_in), BATCH):
+            some = signed_in[start : start + BATCH]
+            living = await self._sessions.living({session_id for _, session_id in some})
+            for viewer, session_id in some:
+                # One that has sent a token meanwhile needs no session any more.
+                if session_id not in living and viewer.principal.session_id == session_id:
+                    viewer.end(SIGNED_OUT)
 
 
 async def _renew(hub: Rounded, subject: Subject, version: int) -> None:

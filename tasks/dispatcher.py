@@ -80,6 +80,10 @@ class Dispatcher(threading.Thread):
                     log.warning("dispatcher waits", error=str(error))
                 troubled = True
                 wait = TROUBLE_SECONDS
+            except Exception:
+                # Every screen rests on this thread: a turn that fails must not be the last.
+                log.exception("dispatcher failed, goes on")
+                wait = TROUBLE_SECONDS
         client.close()
         cache.close()
         broker.close()

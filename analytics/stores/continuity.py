@@ -66,7 +66,7 @@ class Continuity:
     def _look(self) -> bool:
         document = self._c.continuity.find_one({"_id": _ID}) or {}
         stored = Token(int(document.get("at", 0)), document.get("run", ""))
-        held = Token(int(str(self._cache.get(CONTINUITY) or 0)), self._run())
+        held = Token(_time(self._cache.get(CONTINUITY)), self._run())
         if stored == held and stored.at >= self._newest:
             if not 0 <= now_ms() - stored.at < RENEW_MS:
                 self._agree(stored, held)
@@ -147,6 +147,12 @@ def outdo(collections: Collections, subject: Subject, version: int) -> None:
     collection, key = _place(collections, subject)
     behind = {"_id": key, "version": {"$lte": version}}
     collection.update_one(behind, {"$max": {"outdo": version}})
+
+
+def _time(stored: Any) -> int:
+    """Return the cache's time; what somebody else wrote there counts as lost."""
+    text = str(stored or 0)
+    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def _place(collections: Collections, subject: Subject) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from analytics.identity import Principal
@@ -41,7 +42,14 @@ class Sessions:
         session = await self._sessions.find_one({"_id": _fingerprint(cookie)})
         if session is None or session["expires"] <= time.time():
             return None
-        return Principal(session["sub"], session["role"], session["expires"], session["name"])
+        return Principal(
+            session["sub"], session["role"], session["expires"], session["name"], session["_id"]
+        )
+
+    async def living(self, ids: Collection[str]) -> set[str]:
+        """Return those of the sessions that nobody has ended."""
+        found = self._sessions.find({"_id": {"$in": list(ids)}}, {"_id": 1})
+        return {session["_id"] async for session in found}
 
     async def end(self, cookie: str) -> None:
         """End the session; from now on the cookie is refused."""

@@ -203,3 +203,51 @@ async def test_an_expired_token_ends_its_connection(room: Classroom, kind: str) 
             assert await close_code(socket) == 4401
     finally:
         await asyncio.to_thread(started.stop)
+
+
+async def test_an_ended_session_closes_its_sockets_with_4401_and_no_others(
+    room: Classroom, hub: HubProcess
+) -> None:
+    ended, kept = await asyncio.to_thread(session, room), await asyncio.to_thread(session, room)
+    async with (
+        dial(hub, course_path(room), **ended) as socket,
+        dial(hub, course_path(room), **kept) as other,
+    ):
+        await frame(socket)
+        await frame(other)
+        await asyncio.to_thread(sign_out, room, ended)
+        assert await close_code(socket) == 4401
+        await post(room, "a", "complete", {})
+        await frame_where(other, students=1)
+
+
+async def test_a_session_that_ended_does_not_close_whoever_sent_a_token_since(
+    room: Classroom, hub: HubProcess
+) -> None:
+    renewed, ended = await asyncio.to_thread(session, room), await asyncio.to_thread(session, room)
+    async with (
+        dial(hub, course_path(room), **renewed) as socket,
+        dial(hub, course_path(room), **ended) as other,
+    ):
+        await frame(socket)
+        await frame(other)
+        await socket.send(json.dumps({"type": "auth", "token": owner_token(room)}))
+        await (await socket.ping())  # what was sent before it is read, and soon verified
+        for each in (renewed, ended):
+            await asyncio.to_thread(sign_out, room, each)
+        assert await close_code(other) == 4401
+        await post(room, "a", "complete", {})
+        await frame_where(socket, students=1)
+
+
+def session(room: Classroom) -> dict[str, str]:
+    """Begin a session of the course's instructor; return the headers a browser would send."""
+    bearer = {"Authorization": f"Bearer {owner_token(room)}"}
+    answer = httpx.post(f"{room.stack.url}/session", headers=bearer)
+    cookie = answer.headers["set-cookie"].split(";")[0]
+    return {"Cookie": cookie, "Origin": f"http://localhost:{room.stack.port}"}
+
+
+def sign_out(room: Classroom, headers: dict[str, str]) -> None:
+    """End the session."""
+    assert httpx.delete(f"{room.stack.url}/session", headers=headers).status_code == 204

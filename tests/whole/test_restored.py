@@ -204,3 +204,14 @@ def test_two_sides_that_agree_cause_nothing(restored: Stack, database: Any) -> N
     time.sleep(2.5 * RECONCILE_MS / 1_000)  # they are looked at twice at least
     assert database["course_totals"].find_one({"_id": "quiet"}) == totals
     assert log.read_text().count(compared) == before > 0
+
+
+def test_rubbish_in_the_place_of_the_token_stops_nothing(
+    restored: Stack, cache: redis.Redis
+) -> None:
+    room = classroom(restored, "rubbish")
+    agreed(cache)
+    cache.set(CONTINUITY, "rubbish")
+    eventually(lambda: agreed(cache) != "rubbish", what="a token again")
+    watch(room, "student")
+    room.reaches(students=1)
