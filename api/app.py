@@ -31,7 +31,7 @@ from api.routes import (
     progress,
     session,
 )
-from realtime.assembly import server_state
+from realtime.assembly import server_state, settle_heap
 from realtime.routes import Realtime
 from realtime.routes import router as realtime_router
 
@@ -49,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         owners = SharedReads(services.courses.instructor_of)
         app.state.realtime = Realtime(settings, services.hub, services.authenticator, owners)
         async with running(services):
+            settle_heap()
             yield server_state(settings)
 
     app = FastAPI(

@@ -25,7 +25,7 @@ from analytics.stores.courses import Courses
 from analytics.stores.frames import Frames
 from analytics.stores.redis import connect_async
 from analytics.stores.sessions import Sessions
-from realtime.assembly import build_hub, raise_file_limit, server_state
+from realtime.assembly import build_hub, raise_file_limit, server_state, settle_heap
 from realtime.routes import Realtime, router
 
 
@@ -44,6 +44,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     owners = SharedReads(courses.instructor_of)
     app.state.realtime = Realtime(settings, hub, authenticator, owners)
     hub.start()
+    settle_heap()
     try:
         yield server_state(settings)
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from realtime.closing import Closed
 from realtime.hub import Hub
 from realtime.outgoing import Outgoing
 from realtime.viewer import Viewer
+from realtime.visit import Visit
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -92,27 +93,26 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Serve the stream."""
-        with ExitStack() as undo:
-            self._hub.enter()
-            undo.callback(self._hub.exit)
-            await self._hub.registry.take_seat(self._principal.sub)
-            undo.callback(self._hub.registry.leave_seat, self._principal.sub)
-            await self._serve(receive, send)
+        visit = Visit(self._hub)
+        try:
+            await visit.take_seat(self._principal.sub)
+            await self._serve(visit, receive, send)
+        finally:
+            visit.end()
 
-    async def _serve(self, receive: Receive, send: Send) -> None:
+    async def _serve(self, visit: Visit, receive: Receive, send: Send) -> None:
         end = self._streams.open()
         line = _EventLine(send, lambda: _finish(end), self._stall_seconds)
         viewer = Viewer(line, self._principal, self._seen)
         line.on_drained = viewer.drained
         tasks = [asyncio.create_task(_gone(receive))]
         try:
-            await self._hub.join(self._subject, viewer)
+            await visit.join(self._subject, viewer)
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
             tasks.append(asyncio.create_task(line.beat()))
             await self._until_ended({end, *tasks})
         finally:
-            self._hub.leave(self._subject, viewer)
             for task in (*tasks, *line.tasks):
                 task.cancel()
             await asyncio.gather(*tasks, *line.tasks, return_exceptions=True)

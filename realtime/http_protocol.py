@@ -85,6 +85,9 @@ class HubHttp(HttpToolsProtocol):
             self._refuse(b"426 Upgrade Required", "the WebSocket version is 13", only)
         else:
             super().handle_websocket_upgrade()
+            # The parser and its protocol hold each other: left alone, each handshake is garbage
+            # that only a full collection finds, and those hold up every viewer's frames.
+            self.parser = None  # type: ignore[assignment]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what waited."""

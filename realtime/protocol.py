@@ -36,11 +36,23 @@ LINGER_SECONDS = 2.0
 DRAIN_PER_VIEWER = 0.002
 
 
+class _Unread(asyncio.Queue[Any]):
+    """Stands where nobody reads any more; one for all."""
+
+    def put_nowait(self, item: Any) -> None:
+        """Keep nothing: the guest is told by calls."""
+
+
+_UNREAD = _Unread()
+
+
 class HubProtocol(WebSocketsSansIOProtocol):
     """One WebSocket; a `Line` once a guest is attached."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # No permessage-deflate, whatever the command line says: it costs memory per connection.
+        self.conn.available_extensions = None
         self._guest: Guest | None = None
         self._full = False
         self._stall: asyncio.TimerHandle | None = None
@@ -205,6 +217,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
         """Return at once: the calls of the transport are enough."""
         # What only the handshake needed; an idle viewer holds little else.
         self.request = self.response = self.scope = None  # type: ignore[assignment]
+        self.queue = _UNREAD
 
     def close(self, closed: Closed) -> None:
         """Send the close frame; the peer's answer, or a timer, ends the connection."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -23,6 +22,7 @@ from realtime.hub import Hub
 from realtime.line import Line, line_of, tell
 from realtime.session import Session
 from realtime.viewer import Viewer
+from realtime.visit import Visit
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -81,8 +81,12 @@ async def _serve(
         return
     try:
         await socket.accept()
-        with ExitStack() as stack:
-            line = await _attach(socket, realtime, subject, authorize, instructor_id, stack)
+        visit = Visit(realtime.hub)
+        try:
+            line = await _attach(socket, realtime, subject, authorize, instructor_id, visit)
+        except BaseException:
+            visit.end()
+            raise
         await line.run()
     except WebSocketDisconnect:
         pass  # the viewer left
@@ -101,28 +105,22 @@ async def _attach(  # noqa: PLR0913  # one handshake's circumstances
     subject: Subject,
     authorize: Authorize,
     instructor_id: str | None,
-    undo: ExitStack,
+    visit: Visit,
 ) -> Line:
-    """Return the line of a viewer with all rights and limits checked; `undo` is the session's."""
-    hub, settings = realtime.hub, realtime.settings
-    hub.enter()
-    undo.callback(hub.exit)
+    """Return the line of a viewer with all rights and limits checked; its end ends the visit."""
+    settings = realtime.settings
     principal = await authenticate(socket, realtime.authenticator, settings)
     await authorize(principal)
-    await hub.registry.take_seat(principal.sub)
-    undo.callback(hub.registry.leave_seat, principal.sub)
+    await visit.take_seat(principal.sub)
     line = line_of(socket)
     viewer = Viewer(line, principal)
     if instructor_id is not None:
         # An admin who looks has a place of its own.
-        place = f"{instructor_id}\x1f{principal.sub}"
-        token = await hub.registry.claim(place, _replaced(viewer))
-        undo.callback(hub.registry.release, place, token)
-    undo.callback(hub.leave, subject, viewer)
-    session = Session(line, viewer, realtime.authenticator, settings, undo.pop_all().close)
+        await visit.claim(f"{instructor_id}\x1f{principal.sub}", _replaced(viewer))
+    session = Session(line, viewer, realtime.authenticator, settings, visit.end)
     line.attach(session)
     try:
-        await hub.join(subject, viewer)
+        await visit.join(subject, viewer)
     except BaseException:
         session.gone()  # nobody will run this line
         raise

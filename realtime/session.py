@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 
 from analytics.authentication import Authenticator
 from analytics.errors import Unavailable
@@ -18,6 +19,8 @@ from realtime.viewer import Viewer
 
 MINUTE = 60.0
 LONGEST_WAIT = 86_400.0
+_NO_CONTEXT = Context()
+"""One for all: by itself each timer keeps a copy of its task's."""
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +115,8 @@ class Session:
     def _time_expiry(self) -> asyncio.TimerHandle:
         left = self._viewer.principal.expires_at - time.time()
         loop = asyncio.get_running_loop()
-        return loop.call_later(min(max(left, 0.0), LONGEST_WAIT), self._expire)
+        wait = min(max(left, 0.0), LONGEST_WAIT)
+        return loop.call_later(wait, self._expire, context=_NO_CONTEXT)
 
     def _expire(self) -> None:
         if self._viewer.principal.expires_at > time.time():  # a clock set back, or a long wait
