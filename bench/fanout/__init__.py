@@ -2,7 +2,8 @@
 
 One message a time to 100, 1,000 and 5,000 viewers of one course; each way gets a process of its
 own, fresh, beside a fresh Valkey, and the viewers are in another. Then one viewer of 1,000 stops
-reading, and the others' delays are compared with those before.
+reading, and the others' delays are compared with those before; and a crowd of 5,000 comes at once
+where 200 are already.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ TOKENS = 1_000
 STOPPED_AMONG = 1_000
 STOPPED_MESSAGES = 200
 STOPS = 3
+PRESENT = 200
+CROWD = 5_000
+CROWD_MESSAGES = 100
 Results = dict[str, Any]
 
 
@@ -51,26 +55,38 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
     found = _run(ways[0], STOPPED_AMONG, STOPPED_MESSAGES, STOPS)
     stopped = {"way": ways[0].name, **report.stopped_row_of(found)}
     report.show_stopped(STOPPED_AMONG, stopped)
+    crowds = []
+    for way in ways:
+        found = _run(way, PRESENT, CROWD_MESSAGES, crowd=CROWD)
+        crowds.append({"way": way.name, **report.crowd_row_of(found)})
+    report.show_crowds(PRESENT, CROWD, crowds)
     ratios = report.ratios(rows, {way.name for way in ways if way.in_python})
     left_out = {name: why for name, why in lacking.items() if why is not None}
     report.show_ratios(ratios, left_out)
-    return {"rows": rows, "ratios": ratios, "one_stopped": stopped, "left_out": left_out}
+    return {
+        "rows": rows,
+        "ratios": ratios,
+        "one_stopped": stopped,
+        "crowds": crowds,
+        "left_out": left_out,
+    }
 
 
-def _run(way: Way, viewers: int, messages: int, stops: int = 0) -> Results:
+def _run(way: Way, viewers: int, messages: int, stops: int = 0, crowd: int = 0) -> Results:
     with servers("mongo", "valkey", more=lambda settings: [way.program(settings)]) as running:
         settings = running.settings
         asyncio.run(_add_course(settings))
         plan = Plan(
             port=settings.port,
             path=way.path,
-            headers=_headers(settings, viewers),
+            headers=_headers(settings, viewers + crowd),
             hello=way.hello,
             publisher=way.publisher(settings),
             viewers=viewers,
             messages=messages,
             processes={name: running.processes[name].pid for name in ("server", "valkey")},
             stops=stops,
+            crowd=crowd,
         )
         done = subprocess.run(
             [sys.executable, "-m", "bench.fanout.audience"],

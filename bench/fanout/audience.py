@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import statistics
 import sys
 import time
@@ -22,7 +21,7 @@ import uvloop
 from bench import costs
 from bench.fanout.plan import Plan
 from bench.fanout.publishers import Publisher, open_publisher
-from bench.fanout.viewer import STOPPED_BUFFER, Board, Viewer
+from bench.fanout.viewer import Board, Viewer, open_viewer
 from realtime.assembly import raise_file_limit
 
 FIRST_VIEWERS = 20
@@ -31,6 +30,7 @@ AT_ONCE = 100
 PATIENCE_SECONDS = 15.0
 SETTLE_SECONDS = 2.0
 WARM_UP_MESSAGES = 5
+PAUSE_SECONDS = 0.02  # between messages while a crowd comes
 FIRST_VERSION = 4_000_000_000_000  # later than any the product has given
 KIB = 1024
 
@@ -57,6 +57,9 @@ class Found:
     stopped_skipped: list[int] = field(default_factory=list)
     """Messages that each stopped viewer never got, the newest in their place."""
     stopped_codes: list[int | None] = field(default_factory=list)
+    last_viewer_with_crowd: list[float] = field(default_factory=list)
+    crowd: dict[str, float] = field(default_factory=dict)
+    """How many of the crowd got a message, and after how many seconds all had."""
 
 
 class Load:
@@ -88,6 +91,8 @@ class Load:
         found.memory_per_viewer = (self._memory() - before) / newcomers
         if plan.stops:
             await self._with_stopped(publisher)
+        elif plan.crowd:
+            await self._with_crowd(publisher)
         else:
             await self._all_reading(publisher)
         return found
@@ -130,6 +135,33 @@ class Load:
             if self._board.lacks():
                 return
 
+    async def _with_crowd(self, publisher: Publisher) -> None:
+        """Publish to those present, then go on while a crowd comes."""
+        found = self._found
+        for _ in range(self._plan.messages):
+            found.last_viewer.append(await self._until_last(publisher))
+        crowd = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.fanout.crowd",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert crowd.stdin is not None
+        assert crowd.stdout is not None
+        crowd.stdin.write(json.dumps(asdict(self._plan)).encode())
+        crowd.stdin.write_eof()
+        await crowd.stdout.readline()  # it has loaded what it needs, and begins
+        served = asyncio.create_task(crowd.stdout.readline())
+        while not served.done():
+            found.last_viewer_with_crowd.append(await self._until_last(publisher))
+            await asyncio.sleep(PAUSE_SECONDS)
+        found.crowd = json.loads(served.result())
+        await crowd.wait()
+
+    async def _until_last(self, publisher: Publisher) -> float:
+        """Publish; return the seconds until the last of those present had it."""
+        sent = await self._publish(publisher, len(self._viewers))
+        self._found.missing += len(self._viewers) - len(self._board.times)
+        return max(self._board.times, default=time.perf_counter()) - sent
+
     async def _delays(self, publisher: Publisher, viewers: int) -> list[float]:
         delays: list[float] = []
         for _ in range(self._plan.messages):
@@ -155,19 +187,10 @@ class Load:
 
     async def _connect(self, viewers: int) -> None:
         """Connect up to so many, some at a time, and keep those who were let in."""
-        loop, plan = asyncio.get_running_loop(), self._plan
+        plan = self._plan
 
         async def one(number: int) -> Viewer:
-            peer = socket.socket()
-            if number < plan.stops:
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STOPPED_BUFFER)
-            peer.setblocking(False)
-            await loop.sock_connect(peer, ("127.0.0.1", plan.port))
-            request = handshake(plan, plan.headers[number % len(plan.headers)])
-            hello = list(plan.hello)
-            _, viewer = await loop.create_connection(
-                lambda: Viewer(self._board, request, hello), sock=peer
-            )
+            viewer = await open_viewer(plan, self._board, number)
             await asyncio.wait_for(viewer.ready, PATIENCE_SECONDS)
             return viewer
 
@@ -189,20 +212,6 @@ class Load:
 def costs_between(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
     """Return the CPU seconds in between."""
     return {name: after[name] - before[name] for name in after}
-
-
-def handshake(plan: Plan, header: str) -> bytes:
-    """Return the request for a WebSocket, without compression."""
-    lines = [
-        f"GET {plan.path} HTTP/1.1",
-        f"Host: 127.0.0.1:{plan.port}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        *([header] if header else []),
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def message(version: int) -> str:
@@ -229,9 +238,7 @@ def message(version: int) -> str:
 def main() -> None:
     """Run the plan of stdin."""
     raise_file_limit()
-    given = json.load(sys.stdin)
-    tuples = {name: tuple(given[name]) for name in ("headers", "hello", "publisher")}
-    found = uvloop.run(Load(Plan(**given | tuples)).run())
+    found = uvloop.run(Load(Plan.from_json(json.load(sys.stdin))).run())
     results = asdict(found)
     results["last_viewer_p50"] = statistics.median(found.last_viewer or [0.0])
     json.dump(results, sys.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,11 @@ class Plan:
     processes: dict[str, int]
     """The process ids whose costs are asked for, by name."""
     stops: int = 0
+    crowd: int = 0
+    """So many more viewers come at once, while messages go out."""
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Self:
+        """Return the plan that `asdict` and JSON were made of."""
+        tuples = {name: tuple(given[name]) for name in ("headers", "hello", "publisher")}
+        return cls(**given | tuples)

@@ -41,6 +41,18 @@ def stopped_row_of(found: Results) -> Results:
     }
 
 
+def crowd_row_of(found: Results) -> Results:
+    """Return what a crowd did to those already there, and how long it took to serve it."""
+    return {
+        "alone_ms": milliseconds(found["last_viewer"]),
+        "with_crowd_ms": milliseconds(found["last_viewer_with_crowd"]),
+        "messages": len(found["last_viewer_with_crowd"]),
+        "missing": found["missing"],
+        "served": found["crowd"]["served"],
+        "seconds": found["crowd"]["seconds"],
+    }
+
+
 def ratios(rows: list[Results], in_python: set[str]) -> list[Results]:
     """Return, by number of viewers, how the hub stands beside the others."""
     found = []
@@ -99,6 +111,21 @@ def show_stopped(viewers: int, row: Results) -> None:
     print(
         f"ones: {skipped} messages; their close codes: {_listed(row['close_codes_of_the_stopped'])}"
     )
+
+
+def show_crowds(present: int, crowd: int, rows: list[Results]) -> None:
+    """Print what a crowd does to those already there."""
+    print_table(
+        f"{crowd:,} viewers come at once: the last of {present} present ones has a message after",
+        ("way", "alone p50 ms", "meanwhile p50", "p99", "max", "messages", "missing",
+         "of the crowd served", "after s"),
+        [
+            (row["way"], row["alone_ms"]["p50"], row["with_crowd_ms"]["p50"],
+             row["with_crowd_ms"]["p99"], row["with_crowd_ms"]["max"], row["messages"],
+             row["missing"], f"{row['served']:,}", row["seconds"])
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def show_ratios(rows: list[Results], left_out: dict[str, str]) -> None:

@@ -7,8 +7,11 @@ waited for, and answers pings of every kind: RFC 6455's, Engine.IO's and Centrif
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import cast
+
+from bench.fanout.plan import Plan
 
 HEAD_END = b"\r\n\r\n"
 PING, PONG, CLOSE, TEXT = 9, 10, 8, 1
@@ -123,3 +126,31 @@ class Viewer(asyncio.Protocol):
         size = len(payload)
         assert size <= MOST, "the load says short things only"
         self.transport.write(bytes((0x80 | opcode, 0x80 | size)) + NO_MASK + payload)
+
+
+async def open_viewer(plan: Plan, board: Board, number: int) -> Viewer:
+    """Connect the viewer of this number; whether it is let in, its `ready` tells."""
+    loop, peer = asyncio.get_running_loop(), socket.socket()
+    if number < plan.stops:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STOPPED_BUFFER)
+    peer.setblocking(False)
+    await loop.sock_connect(peer, ("127.0.0.1", plan.port))
+    request = handshake(plan, plan.headers[number % len(plan.headers)])
+    _, viewer = await loop.create_connection(
+        lambda: Viewer(board, request, list(plan.hello)), sock=peer
+    )
+    return viewer
+
+
+def handshake(plan: Plan, header: str) -> bytes:
+    """Return the request for a WebSocket, without compression."""
+    lines = [
+        f"GET {plan.path} HTTP/1.1",
+        f"Host: 127.0.0.1:{plan.port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *([header] if header else []),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
