@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
 from fastapi import FastAPI
 
 from analytics.ids import new_id
@@ -18,6 +17,7 @@ from analytics.settings import Settings
 from analytics.stores.async_mongo import AsyncCollections
 from api.dependencies import PathId
 from api.routes.progress import WatchTime
+from bench.serving import serve
 
 COLLECTION = "bench_bare"
 
@@ -45,22 +45,5 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def main() -> None:
-    """Serve as `api.__main__` does."""
-    settings = Settings.from_environment()
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        loop="auto",
-        http="httptools",
-        ws="websockets-sansio",
-        server_header=False,
-        proxy_headers=False,
-    )
-
-
 if __name__ == "__main__":
-    main()
+    serve(create_app)

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from motor.motor_asyncio import AsyncIOMotorClient
 
@@ -22,6 +21,7 @@ from analytics.stores.mongo import DATABASE_OPTIONS
 from api.dependencies import PathId
 from api.routes.progress import WatchTime
 from bench.naive_tasks import refresh
+from bench.serving import serve
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -52,22 +52,5 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def main() -> None:
-    """Serve as `api.__main__` does."""
-    settings = Settings.from_environment()
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        loop="auto",
-        http="httptools",
-        ws="websockets-sansio",
-        server_header=False,
-        proxy_headers=False,
-    )
-
-
 if __name__ == "__main__":
-    main()
+    serve(create_app)

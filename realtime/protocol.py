@@ -9,6 +9,7 @@ more (`pause_writing`) and when all is handed on (`resume_writing`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import socket
 from contextlib import suppress
@@ -36,6 +37,10 @@ LINGER_SECONDS = 2.0
 DRAIN_PER_VIEWER = 0.002
 
 
+_QUIET = logging.getLogger("coursepulse.sockets")
+_QUIET.setLevel(logging.WARNING)
+
+
 class _Unread(asyncio.Queue[Any]):
     """Stands where nobody reads any more; one for all."""
 
@@ -53,6 +58,8 @@ class HubProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **options)
         # No permessage-deflate, whatever the command line says: it costs memory per connection.
         self.conn.available_extensions = None
+        # uvicorn and websockets tell each connection, twice, with its path, which names users.
+        self.logger = self.conn.logger = _QUIET
         self._guest: Guest | None = None
         self._full = False
         self._stall: asyncio.TimerHandle | None = None

@@ -13,7 +13,6 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import UpdateOne
-from pymongo.errors import DuplicateKeyError
 
 from analytics.clock import now_ms, rfc3339
 from analytics.courses import lesson_ids
@@ -21,6 +20,7 @@ from analytics.events import Entry
 from analytics.ids import from_field_key, new_id
 from analytics.messages import Frame, encode_frame
 from analytics.numbers import LessonSums, course_numbers
+from analytics.stores.commit import commit_first, commit_next
 from analytics.stores.mongo import Collections, Document
 from analytics.subjects import Subject
 from analytics.totals import CourseTotals, DirtyProgress, Fold, fold, next_version
@@ -114,23 +114,14 @@ class CourseFold:
             "request_id": totals.request_id,
             "frame": frame.text,
         }
-        if state.totals.version == 0:
+        stored, version = self._c.course_totals, state.totals.version
+        if version == 0:
             lessons = {key: sums.document() for key, sums in totals.sums.items()}
-            try:
-                self._c.course_totals.insert_one(
-                    {"_id": self.course_id, "lessons": lessons, **fields}
-                )
-            except DuplicateKeyError:  # another worker made the first totals
-                return None
-            return frame
-        fields |= {f"lessons.{key}": totals.sums[key].document() for key in planned.touched}
-        unmoved: Document = {"_id": self.course_id, "version": state.totals.version}
-        update = {"$set": fields}
-        if state.outdo:
-            unmoved["outdo"] = state.outdo
-            update["$unset"] = {"outdo": ""}
-        result = self._c.course_totals.update_one(unmoved, update)
-        return frame if result.matched_count else None
+            committed = commit_first(stored, self.course_id, {"lessons": lessons, **fields})
+        else:
+            fields |= {f"lessons.{key}": totals.sums[key].document() for key in planned.touched}
+            committed = commit_next(stored, self.course_id, version, state.outdo, fields)
+        return frame if committed else None
 
     def clean_up(self, state: CourseState, totals: CourseTotals) -> bool:
         """Pull what `totals` (committed) has counted; return whether the platform is owed."""

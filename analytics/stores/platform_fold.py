@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymongo import DeleteOne, UpdateOne
-from pymongo.errors import DuplicateKeyError
 
 from analytics.clock import now_ms, rfc3339
 from analytics.ids import field_key, from_field_key
 from analytics.messages import Frame, encode_frame
 from analytics.numbers import platform_numbers
+from analytics.stores.commit import commit_first, commit_next
 from analytics.stores.mongo import Collections, Document
 from analytics.stores.rating_fold import courses_owing_ratings, fold_ratings
 from analytics.subjects import PLATFORM
@@ -220,19 +220,12 @@ class PlatformFold:
             PLATFORM, totals.numbers(), totals.version, totals.latest_event_at, totals.request_id
         )
         fields = totals.document() | {"frame": frame.text}
-        if state.stored_version == 0:
-            try:
-                self._c.platform_totals.insert_one({"_id": _ID, **fields})
-            except DuplicateKeyError:  # another worker made the first totals
-                return None
-            return frame
-        unmoved: Document = {"_id": _ID, "version": state.stored_version}
-        update = {"$set": fields}
-        if state.outdo:
-            unmoved["outdo"] = state.outdo
-            update["$unset"] = {"outdo": ""}
-        result = self._c.platform_totals.update_one(unmoved, update)
-        return frame if result.matched_count else None
+        stored, version = self._c.platform_totals, state.stored_version
+        if version == 0:
+            committed = commit_first(stored, _ID, fields)
+        else:
+            committed = commit_next(stored, _ID, version, state.outdo, fields)
+        return frame if committed else None
 
     def clean_up(self, state: PlatformState, totals: PlatformTotals) -> None:
         """Note in each source what is counted of it, and clear the marks that were seen."""
