@@ -43,6 +43,11 @@ EXAMPLES = {
     "SOCKET_DRAIN_SECONDS": "3",
 }
 MINIMUM_SECRET_BYTES = 32
+_PATTERNS = {
+    "MONGO_DATABASE": "1 to 63 letters, digits, _ and -",
+    "FLOWER_BASIC_AUTH": "user:password, the password of 8 characters or more, none a comma",
+    "LOG_FORMAT": "text or json",
+}
 
 
 class Settings(BaseSettings):
@@ -139,7 +144,10 @@ class Settings(BaseSettings):
             first = error.errors(include_input=True)[0]
             name = str(first["loc"][0]).upper() if first["loc"] else "settings"
             problem = first["msg"].removeprefix("Value error, ")
-            shown = "" if "SECRET" in name or "URL" in name else f" (it is {first['input']!r})"
+            if first["type"] == "string_pattern_mismatch":
+                problem = f"must be {_PATTERNS[name]}"
+            is_secret = any(word in name for word in ("SECRET", "URL", "AUTH"))
+            shown = "" if is_secret else f" (it is {first['input']!r})"
             message = f"{name}: {problem}{shown}; for example {name}={EXAMPLES.get(name, '…')}"
             raise SettingsError(message) from None
 

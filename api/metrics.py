@@ -69,7 +69,9 @@ class _Shared(Collector):
         up.add_metric(["mongodb"], float(self._failing is not None))
         yield up
         viewers = GaugeMetricFamily(
-            "coursepulse_viewers", "Open dashboards of this process.", labels=["subject"]
+            "coursepulse_viewers",
+            "Open WebSockets and event streams of this process.",
+            labels=["subject"],
         )
         for kind, number in self._services.hub.viewers().items():
             viewers.add_metric([kind], number)

@@ -32,6 +32,8 @@ class Classroom:
     """The learners and what they have finished as far as this simulation knows."""
 
     random: Random
+    instructors: frozenset[str] | None = None
+    """Whose courses they take; None: everybody's."""
     courses: list[dict[str, Any]] = field(default_factory=list)
     students: int = FIRST_STUDENTS
     finished: set[tuple[str, str, str]] = field(default_factory=set)
@@ -39,7 +41,8 @@ class Classroom:
     def replace_courses(self, courses: list[dict[str, Any]]) -> None:
         """Take the courses that exist today; those without lessons give nothing to do."""
         self.courses = sorted(
-            (course for course in courses if _lessons(course)), key=lambda course: course["_id"]
+            (course for course in courses if _lessons(course) and self._takes(course)),
+            key=lambda course: course["_id"],
         )
 
     def next_action(self) -> Action:
@@ -60,6 +63,9 @@ class Classroom:
             score = {"score": self.random.randint(most // 3, most), "max_score": most}
             return _action(lesson, "quiz-attempts", {**person, **score})
         return _action(lesson, "watch-time", {**person, **self._watched(lesson)})
+
+    def _takes(self, course: dict[str, Any]) -> bool:
+        return self.instructors is None or course["instructor_id"] in self.instructors
 
     def _watched(self, lesson: dict[str, Any]) -> dict[str, Any]:
         length = max(int(60 * float(lesson.get("duration_minutes") or 0)), 30)

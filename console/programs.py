@@ -85,7 +85,11 @@ def supervised(settings: Settings, *, own_mongo: bool, own_valkey: bool) -> list
         Program("flower", (*celery, *flower), run_dir, valkey, 3),
     ]
     if settings.demo:
-        command = (sys.executable, "-m", "console", "simulate", "--rate", "1")
+        from console.demo import INSTRUCTOR, SECOND_INSTRUCTOR  # noqa: PLC0415  # only for DEMO=on
+
+        # In the demo's courses only: what somebody tries beside it stays as it was told.
+        theirs = (f"--instructor={each}" for each in (INSTRUCTOR, SECOND_INSTRUCTOR))
+        command = (sys.executable, "-m", "console", "simulate", "--rate", "1", *theirs)
         programs.append(Program("demo", command, run_dir, (str(run_dir / READY_MARK),), 1))
     return programs
 

@@ -47,13 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say how much and for how long."""
     parser.add_argument("--rate", type=positive, required=True, metavar="EVENTS_PER_S")
     parser.add_argument("--seconds", type=positive, metavar="N", help="without it: until stopped")
+    parser.add_argument(
+        "--instructor",
+        action="append",
+        metavar="ID",
+        help="act in courses of this instructor only (may be repeated); without it in all courses,"
+        " and the numbers of real ones change",
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Play until the time is over or a signal comes, then print one line of figures."""
     tally = Tally()
     try:
-        asyncio.run(_play(settings, args.rate, args.seconds, tally))
+        asyncio.run(_play(settings, args, tally))
     finally:
         if tally.latencies or tally.refused or tally.failed:
             print(tally.summary(), flush=True)
@@ -84,13 +91,14 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
-async def _play(settings: Settings, rate: float, seconds: float | None, tally: Tally) -> None:
+async def _play(settings: Settings, args: argparse.Namespace, tally: Tally) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     async with httpx.AsyncClient(**client_options(settings)) as client:
-        classroom = Classroom(Random())  # noqa: S311  # play, not secrets
+        only = None if args.instructor is None else frozenset(args.instructor)
+        classroom = Classroom(Random(), only)  # noqa: S311  # play, not secrets
         if not await _until_ready(client, settings, stop):
             return
         await _renew(client, settings, classroom)
@@ -98,7 +106,7 @@ async def _play(settings: Settings, rate: float, seconds: float | None, tally: T
             raise CoursepulseError("there is no course with lessons: POST /courses, or DEMO=on")
         renewing = asyncio.create_task(_keep_renewing(client, settings, classroom))
         try:
-            await _send_events(client, classroom, (rate, seconds), tally, stop)
+            await _send_events(client, classroom, (args.rate, args.seconds), tally, stop)
         finally:
             renewing.cancel()
 

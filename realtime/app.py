@@ -9,7 +9,9 @@ well, at more memory and time per viewer, and crowds are not held back. Event st
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +19,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from analytics.authentication import Authenticator
+from analytics.errors import SettingsError
 from analytics.logs import configure_logs
 from analytics.settings import Settings
 from analytics.sharing import SharedReads
@@ -28,11 +31,13 @@ from analytics.stores.sessions import Sessions
 from realtime.assembly import build_hub, raise_file_limit, server_state, settle_heap
 from realtime.routes import Realtime, router
 
+STARTUP_FAILURE = 3
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Make the clients, run the hub, close them."""
-    settings = Settings.from_environment()
+    settings = _checked_settings()
     configure_logs(settings.log_format)
     raise_file_limit()
     collections = AsyncCollections(settings)
@@ -51,6 +56,32 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await hub.stop()
         await cache.aclose()
         collections.close()
+
+
+def _checked_settings() -> Settings:
+    """Return the settings; without one that a hub needs, end with a line for each."""
+    try:
+        settings = Settings.from_environment()
+        problems = list(_lacking(settings))
+    except SettingsError as error:
+        problems = [error]
+    if problems:
+        for problem in problems:
+            print(f"coursepulse: {problem}", file=sys.stderr, flush=True)  # noqa: T201  # as the API does
+        # An exception would be printed with all of the server's frames, the line somewhere in it.
+        os._exit(STARTUP_FAILURE)
+    return settings
+
+
+def _lacking(settings: Settings) -> Iterator[SettingsError]:
+    needed = [settings.require_mongo_url, settings.require_redis_url]
+    if settings.jwt_jwks_url is None:
+        needed.append(settings.require_jwt_secret)
+    for require in needed:
+        try:
+            require()
+        except SettingsError as error:
+            yield error
 
 
 def _nothing(_: str) -> None:

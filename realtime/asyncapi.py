@@ -23,7 +23,10 @@ may not see the numbers gets the close code, or the HTTP status, that `x-close-c
 CLOSE_CODES = {
     CloseCode.TOO_BIG: ("a message of more than 4 KiB", "fix itself"),
     CloseCode.RESTART: ("the server restarts", "reconnect after a random 0 to 5 s"),
-    CloseCode.UNAUTHENTICATED: ("no or bad credentials, or they expired", "get a new token"),
+    CloseCode.UNAUTHENTICATED: (
+        "no or bad credentials, they expired, or the session was ended",
+        "get a new token",
+    ),
     CloseCode.FORBIDDEN: ("not allowed to see these numbers", "stop"),
     CloseCode.NO_SUCH_COURSE: ("there is no such course", "stop"),
     CloseCode.REPLACED: ("replaced by a newer connection of the same instructor", "stop"),
@@ -36,6 +39,7 @@ _STATUSES = {
     CloseCode.UNAUTHENTICATED: 401,
     CloseCode.FORBIDDEN: 403,
     CloseCode.NO_SUCH_COURSE: 404,
+    CloseCode.TOO_MANY: 429,
 }
 _MESSAGES: dict[str, tuple[type[BaseModel], str]] = {
     "courseFrame": (CourseFrame, "A course's numbers"),

@@ -47,6 +47,7 @@ class Feed:
         self._confirmed: dict[str, asyncio.Event] = {}
         self._pubsub: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._trouble_told = False
 
     def start(self, handlers: dict[str, Handler]) -> None:
         """Begin to listen; `handlers` are the channels that every process listens to."""
@@ -92,8 +93,9 @@ class Feed:
             try:
                 await self._listen(reconnecting=reconnecting)
             except (RedisError, OSError, TimeoutError) as error:
-                if not reconnecting:
+                if not self._trouble_told:
                     log.warning("the feed is interrupted, reconnecting: %s", error)
+                    self._trouble_told = True
             reconnecting = True
             self.interruptions += 1
             for confirmed in self._confirmed.values():
@@ -115,6 +117,7 @@ class Feed:
                     heard = now
                     if not told and message["type"] == "subscribe":
                         told = True
+                        self._trouble_told = False
                         log.info("the feed is back")
                         # Not awaited here: it reads, and this loop must go on hearing.
                         self._reading = asyncio.ensure_future(self._on_reconnected())

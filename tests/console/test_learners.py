@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from console.demo import CATALOGUE, COURSE, course_body, course_id
+from console.demo import CATALOGUE, COURSE, INSTRUCTOR, course_body, course_id
 from console.learners import MOST_STUDENTS, Classroom
 from console.simulate import percentile
 
@@ -15,6 +15,14 @@ def classroom() -> Classroom:
     room = Classroom(Random(7))
     room.replace_courses([{**body, "_id": body["course_id"]} for body in bodies])
     return room
+
+
+def test_learners_of_some_instructors_leave_other_courses_alone() -> None:
+    bodies = [course_body(position) for position in range(len(CATALOGUE))]
+    theirs = {body["course_id"] for body in bodies if body["instructor_id"] == INSTRUCTOR}
+    room = Classroom(Random(7), frozenset({INSTRUCTOR}))
+    room.replace_courses([{**body, "_id": body["course_id"]} for body in bodies])
+    assert {room.next_action().body["course_id"] for _ in range(500)} == theirs
 
 
 def test_every_action_is_within_the_contract() -> None:

@@ -7,6 +7,8 @@ import json
 import secrets
 import signal
 import socket as sockets
+import subprocess
+import sys
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -19,7 +21,7 @@ from websockets.asyncio.client import ClientConnection
 from tests.contract.conftest import Classroom
 from tests.dialing import close_code, course_path, dial, frame, frame_where, owner_token, post
 from tests.hubs import HubProcess
-from tests.stack import eventually
+from tests.stack import eventually, free_port
 
 DATABASE = "coursepulse"
 
@@ -251,3 +253,14 @@ def session(room: Classroom) -> dict[str, str]:
 def sign_out(room: Classroom, headers: dict[str, str]) -> None:
     """End the session."""
     assert httpx.delete(f"{room.stack.url}/session", headers=headers).status_code == 204
+
+
+def test_a_hub_without_its_settings_says_in_a_line_each_what_it_needs(room: Classroom) -> None:
+    command = (sys.executable, "-m", "uvicorn", "realtime.app:app", "--port", str(free_port()))
+    done = subprocess.run(
+        command, env=room.stack.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 3
+    told = [line for line in done.stderr.splitlines() if line.startswith("coursepulse: ")]
+    assert [line.split(":")[1].strip() for line in told] == ["MONGO_URL", "REDIS_URL", "JWT_SECRET"]
+    assert "Traceback" not in done.stderr

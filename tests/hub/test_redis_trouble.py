@@ -12,7 +12,7 @@ from tests.chaos.harms import HARMS
 from tests.contract.conftest import Classroom
 from tests.dialing import close_code, course_path, dial, frame, frame_where, owner_token, post
 from tests.hubs import HubProcess
-from tests.stack import Stack, lessons
+from tests.stack import Stack, eventually, lessons
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,19 @@ async def test_viewers_at_all_hubs_stay_and_converge(
         async with dial(pair[1], place, owner_token(room)) as newer:
             await frame(newer)
             assert await close_code(claimed) == 4409
+
+
+@pytest.mark.parametrize("harm", ["Valkey is killed", "Valkey is frozen"])
+async def test_each_trouble_is_told_once_and_its_end(
+    harmed: Stack, pair: tuple[HubProcess, HubProcess], harm: str
+) -> None:
+    log = harmed.data_dir / "logs" / f"hub-{pair[0].port}.log"
+    before = log.read_text().count("the feed is interrupted")
+    await asyncio.to_thread(HARMS[harm], harmed)
+
+    def told() -> bool:
+        text = log.read_text()
+        interrupted, back = (text.count(f"the feed is {what}") for what in ("interrupted", "back"))
+        return interrupted == back == before + 1
+
+    await asyncio.to_thread(eventually, told, what="one interruption and its end")
