@@ -17,7 +17,8 @@ class Admission:
     """Begins handshakes at a rate; one per process."""
 
     def __init__(self, per_second: int) -> None:
-        self._batch = max(1, round(per_second * TICK_SECONDS))
+        self._tick_seconds = max(TICK_SECONDS, 1 / per_second)
+        self._batch = max(1, round(per_second * self._tick_seconds))
         self._room = 0
         self._ticking = False
         self._waiting: deque[Callable[[], None]] = deque()
@@ -40,7 +41,7 @@ class Admission:
 
     def _tick_later(self) -> None:
         self._ticking = True
-        asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
 
     def _tick(self) -> None:
         if self._room == self._batch and not self._waiting:

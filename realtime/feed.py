@@ -69,11 +69,11 @@ class Feed:
         """
         self._handlers[channel] = handler
         confirmed = self._confirmed.setdefault(channel, asyncio.Event())
-        if self._pubsub is not None:
-            with suppress(RedisError, OSError):  # the reader notices a broken connection itself
-                await self._pubsub.subscribe(channel)
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
+                if self._pubsub is not None:
+                    with suppress(RedisError, OSError):  # the reader notices it as well
+                        await self._pubsub.subscribe(channel)
                 await confirmed.wait()
         except TimeoutError:
             return False
@@ -84,8 +84,9 @@ class Feed:
         self._handlers.pop(channel, None)
         self._confirmed.pop(channel, None)
         if self._pubsub is not None:
-            with suppress(RedisError, OSError):  # as above
-                await self._pubsub.unsubscribe(channel)
+            with suppress(RedisError, OSError, TimeoutError):  # as above
+                async with asyncio.timeout(CONFIRM_SECONDS):
+                    await self._pubsub.unsubscribe(channel)
 
     async def _run(self) -> None:
         reconnecting = False
@@ -96,6 +97,9 @@ class Feed:
                 if not self._trouble_told:
                     log.warning("the feed is interrupted, reconnecting: %s", error)
                     self._trouble_told = True
+            except Exception:
+                # Every screen rests on this task: whatever it was, it must go on.
+                log.exception("the feed failed, reconnecting")
             reconnecting = True
             self.interruptions += 1
             for confirmed in self._confirmed.values():
@@ -105,13 +109,17 @@ class Feed:
 
     async def _listen(self, *, reconnecting: bool) -> None:
         loop = asyncio.get_running_loop()
-        self._pubsub = self._client.pubsub()
+        pubsub: Any = self._client.pubsub()
         try:
-            await self._pubsub.subscribe(*self._handlers)
+            async with asyncio.timeout(SILENCE_SECONDS):  # the line may be dead already
+                await self._subscribe_all(pubsub)
+            # Not before: by `subscribe` it would open a second connection beside this one.
+            self._pubsub = pubsub
             told = not reconnecting
             heard = pinged = loop.time()
             while True:
-                message = await self._pubsub.get_message(timeout=PING_SECONDS / 2)
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    message = await pubsub.get_message(timeout=PING_SECONDS / 2)
                 now = loop.time()
                 if message is not None:
                     heard = now
@@ -126,11 +134,20 @@ class Feed:
                     raise TimeoutError("Redis is silent")
                 if now - pinged > PING_SECONDS:
                     pinged = now
-                    await self._pubsub.ping()
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        await pubsub.ping()
         finally:
-            pubsub, self._pubsub = self._pubsub, None
-            with suppress(RedisError, OSError):  # it may be broken already
-                await pubsub.aclose()
+            self._pubsub = None
+            with suppress(RedisError, OSError, TimeoutError):  # it may be broken already
+                async with asyncio.timeout(CONFIRM_SECONDS):
+                    await pubsub.aclose()
+
+    async def _subscribe_all(self, pubsub: Any) -> None:
+        """Subscribe to all channels, and to those that are asked for meanwhile."""
+        asked: set[str] = set()
+        while new := self._handlers.keys() - asked:
+            asked |= new
+            await pubsub.subscribe(*new)
 
     def _handle(self, message: dict[str, Any]) -> None:
         channel = message["channel"]
@@ -141,4 +158,8 @@ class Feed:
         elif message["type"] == "message":
             handler = self._handlers.get(channel)
             if handler is not None:
-                handler(message["data"])
+                try:
+                    handler(message["data"])
+                except Exception:
+                    # Anybody with access to Redis can publish; the next message is not to blame.
+                    log.exception("a message of %s was not understood", channel)

@@ -47,6 +47,7 @@ class HubHttp(HttpToolsProtocol):
             self._gated = False
             self._early = bytearray(data)
             self._in_time()  # what it waits for now is us
+            self.transport.pause_reading()
             admission: Admission = self.app_state[ADMISSION]
             admission.enter(self._begin)
         else:
@@ -56,8 +57,13 @@ class HubHttp(HttpToolsProtocol):
 
     def _begin(self) -> None:
         data, self._early = self._early, None
-        if data is not None and not self.transport.is_closing():
-            super().data_received(bytes(data))
+        if data is None or self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        super().data_received(bytes(data))
+        if self._in_head:  # it was not the whole of it
+            self._measure_head(len(data))
+            self._time_head()
 
     def on_message_begin(self) -> None:
         """Begin a request's head."""
@@ -74,7 +80,9 @@ class HubHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Refuse what is no handshake; hand the rest on."""
         names = [name for name, _ in self.headers]
-        if self.scope["http_version"] != "1.1":
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # behind a request whose answer still goes on
+        elif self.scope["http_version"] != "1.1":
             self._refuse(b"400 Bad Request", "a WebSocket handshake is HTTP/1.1")
         elif names.count(b"host") != 1:
             self._refuse(b"400 Bad Request", "a WebSocket handshake has one Host")

@@ -178,5 +178,7 @@ class Hub:
                 await self.hand_over(subject)
             except PyMongoError as error:
                 log.warning("%s is not read again yet: %s", subject.name, error)
+            except Exception:
+                log.exception("%s cannot be read again", subject.name)  # the others can
             else:
                 audience.current = since == self._feed.interruptions

@@ -87,12 +87,17 @@ class Registry:
         if not taken:
             self.leave_seat(sub)
             raise TooMany(f"A user has at most {self._per_user} connections; close one, or wait.")
+        if self._seats[sub] != mine:  # another came or went meanwhile, and may have been told first
+            self._tell_soon(sub)
 
     def leave_seat(self, sub: str) -> None:
         """Give a seat back; Redis is told in a moment."""
         self._seats[sub] -= 1
         if self._seats[sub] <= 0:
             del self._seats[sub]
+        self._tell_soon(sub)
+
+    def _tell_soon(self, sub: str) -> None:
         self._told.add(sub)
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell())
@@ -104,7 +109,9 @@ class Registry:
                 await self._write(some)
             except FAILURES as error:
                 log.debug("seats are written again with the next lease: %s", error)
+                self._told.update(some)
                 self._rewritten = 0.0
+                return
 
     async def _write(self, users: list[str]) -> None:
         """Write this process's present number of connections of each of the users."""
@@ -134,10 +141,15 @@ class Registry:
         self._claims[place] = (token, on_replaced)
         if older is not None:
             older[1]()
-        with suppress(*FAILURES):  # `_keep` says it again
+        try:
             await self._hold_claims([place])
             message = json.dumps({"place": place, "token": token})
             await self._client.publish(INSTRUCTOR_CLAIMS, message)
+        except FAILURES as error:
+            log.debug("a claim is said again with the next lease: %s", error)
+        except asyncio.CancelledError:
+            self.release(place, token)
+            raise
         return token
 
     def release(self, place: str, token: str) -> None:
@@ -162,8 +174,12 @@ class Registry:
             return
         keys = [place_key(place) for place, _ in held]
         run = self._hold(keys=keys, args=[PLACE_SECONDS, *(token for _, token in held)])
-        for (place, _), token in zip(held, await cast("Awaitable[list[str]]", run), strict=True):
-            self._give_way(place, token)
+        standing = await cast("Awaitable[list[str]]", run)
+        for (place, mine), token in zip(held, standing, strict=True):
+            claim = self._claims.get(place)
+            if token != mine and claim is not None and claim[0] == mine:
+                del self._claims[place]
+                claim[1]()
 
     # Keeping
 
@@ -173,6 +189,9 @@ class Registry:
                 await self._renew()
             except FAILURES as error:
                 log.debug("the hub's lease is not renewed: %s", error)
+            except Exception:
+                # Seats and claims rest on this task: whatever it was, it must go on.
+                log.exception("the hub's lease is not renewed")
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _renew(self) -> None:
@@ -180,8 +199,13 @@ class Registry:
         is_new = await self._client.zadd(HUBS, {self._name: int(seconds) + LEASE_SECONDS})
         await self._client.zremrangebyscore(HUBS, "-inf", int(seconds) - LEASE_SECONDS)
         if is_new or time.monotonic() - self._rewritten > REWRITE_SECONDS:
-            for users in _batches(list(self._seats)):
-                await self._write(users)
+            untold, self._told = self._told, set()
+            try:
+                for users in _batches(list(self._seats.keys() | untold)):
+                    await self._write(users)
+            except FAILURES:
+                self._told |= untold
+                raise
             self._rewritten = time.monotonic()
         for places in _batches(list(self._claims)):
             await self._hold_claims(places)

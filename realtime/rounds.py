@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from pymongo.errors import PyMongoError
@@ -66,16 +66,10 @@ class Rounds:
             except TimeoutError:
                 pass  # the usual way
             self._hastened.clear()
-            try:
-                await hub.sweep()
-                await self._check_versions(hub)
-                await self._check_owners(hub)
-                await self._check_sessions(hub)
-            except PyMongoError as error:
-                log.debug("no round, the database is away: %s", error)
-            except Exception:
-                # The rounds are what convergence rests on: one that fails must not be the last.
-                log.exception("a round failed")
+            await _guarded(hub.sweep())
+            await _guarded(self._check_versions(hub))
+            await _guarded(self._check_owners(hub))
+            await _guarded(self._check_sessions(hub))
 
     async def _check_versions(self, hub: Rounded) -> None:
         """Notice a frame that was lost on the way without waiting for the next event."""
@@ -84,7 +78,7 @@ class Rounds:
             # Taken before the read: what was shown by then was committed by then.
             shown = {course_id: _shown(hub, Subject(course_id)) for course_id in courses}
             stored = totals.find({"_id": {"$in": courses}}, {"version": 1})
-            versions = {document["_id"]: document["version"] async for document in stored}
+            versions = {document["_id"]: document.get("version", 0) async for document in stored}
             for course_id in courses:
                 version = versions.get(course_id, 0)
                 await _renew(hub, Subject(course_id), version)
@@ -92,7 +86,7 @@ class Rounds:
         if PLATFORM in hub.audiences:
             totals, seen = self._collections.platform_totals, _shown(hub, PLATFORM)
             platform = await totals.find_one({"_id": "platform"}, {"version": 1})
-            version = 0 if platform is None else platform["version"]
+            version = 0 if platform is None else platform.get("version", 0)
             await _renew(hub, PLATFORM, version)
             await _outdo(totals, "platform", version, seen)
 
@@ -125,11 +119,24 @@ class Rounds:
                     viewer.end(SIGNED_OUT)
 
 
+async def _guarded(step: Awaitable[None]) -> None:
+    """Take a step of the round, whatever became of the others and of earlier rounds.
+
+    Convergence rests on them: one broken document must not hold up everybody else.
+    """
+    try:
+        await step
+    except PyMongoError as error:
+        log.debug("a round is not complete, the database is away: %s", error)
+    except Exception:
+        log.exception("a step of the round failed")
+
+
 async def _renew(hub: Rounded, subject: Subject, version: int) -> None:
     """Hand over the stored frame where it is newer than any seen here."""
     audience = hub.audiences.get(subject)
     if audience is not None and version > audience.version:
-        await hub.hand_over(subject)
+        await _guarded(hub.hand_over(subject))
 
 
 def _shown(hub: Rounded, subject: Subject) -> int:

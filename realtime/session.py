@@ -94,6 +94,8 @@ class Session:
     async def _renew(self, token: str, earlier: asyncio.Task[None] | None) -> None:
         if earlier is not None:
             await asyncio.wait([earlier])  # in the order they came
+        if self._on_gone is _nothing:
+            return
         try:
             renewed = await verify(self._authenticator, token)
         except Closed as closed:
@@ -102,6 +104,8 @@ class Session:
         except Unavailable as error:
             # The old token counts until it expires, and the client can send the new one again.
             log.warning("a token could not be checked: %s", error)
+            return
+        if self._on_gone is _nothing:  # it has left meanwhile
             return
         known = self._viewer.principal
         if (renewed.sub, renewed.role) != (known.sub, known.role):

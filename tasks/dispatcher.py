@@ -7,9 +7,11 @@ has no part in it: only one beat sends, and another needs seconds to take over.
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import Any
 
+import redis
 import structlog
 from celery.signals import task_failure
 from kombu.exceptions import OperationalError
@@ -55,11 +57,28 @@ class Dispatcher(threading.Thread):
 
     def run(self) -> None:
         """Dispatch until stopped; trouble is told once and waited out."""
-        broker = redis_store.connect(self._settings, broker=True)
+        while not self._stopping.is_set():
+            try:
+                self._work()
+            except Exception:
+                # Every screen rests on this thread: it begins again, with clients of its own.
+                log.exception("dispatcher failed, begins again")
+                self._stopping.wait(TROUBLE_SECONDS)
+
+    def _work(self) -> None:
+        with ExitStack() as opened:
+            broker = redis_store.connect(self._settings, broker=True)
+            opened.callback(broker.close)
+            client = connect(self._settings)
+            opened.callback(client.close)
+            cache = redis_store.connect(self._settings)
+            opened.callback(cache.close)
+            self._dispatch_until_stopped(broker, Collections(client, self._settings), cache)
+
+    def _dispatch_until_stopped(
+        self, broker: redis.Redis, collections: Collections, cache: redis.Redis
+    ) -> None:
         coalescer = Coalescer(broker, self._settings.refresh_window_ms)
-        client = connect(self._settings)
-        collections = Collections(client, self._settings)
-        cache = redis_store.connect(self._settings)
         continuity = Continuity(collections, cache)
         troubled = False
         wait = 0.0
@@ -68,8 +87,7 @@ class Dispatcher(threading.Thread):
                 wait = self._dispatch(coalescer)
                 self._note_lost(Parking(collections), coalescer)
                 if broker.set(RECONCILE_TURN, "1", nx=True, px=RECONCILE_MS):
-                    if continuity.look():
-                        log.info("cache and database are compared")
+                    _compare(continuity)
                     reconcile_now(collections, coalescer)
                 if troubled:
                     log.info("dispatching again")
@@ -80,13 +98,6 @@ class Dispatcher(threading.Thread):
                     log.warning("dispatcher waits", error=str(error))
                 troubled = True
                 wait = TROUBLE_SECONDS
-            except Exception:
-                # Every screen rests on this thread: a turn that fails must not be the last.
-                log.exception("dispatcher failed, goes on")
-                wait = TROUBLE_SECONDS
-        client.close()
-        cache.close()
-        broker.close()
 
     def _note_lost(self, parking: Parking, coalescer: Coalescer) -> None:
         while not self._lost.empty():
@@ -101,6 +112,17 @@ class Dispatcher(threading.Thread):
         if next_due_ms is None:
             return IDLE_SECONDS
         return min(IDLE_SECONDS, max(FULL_SECONDS, next_due_ms / 1000))
+
+
+def _compare(continuity: Continuity) -> None:
+    """Compare cache and database; a document that it cannot read must not hold up reconcile."""
+    try:
+        if continuity.look():
+            log.info("cache and database are compared")
+    except (RedisError, PyMongoError, OSError):
+        raise  # they are away, which the caller waits out
+    except Exception:
+        log.exception("cache and database cannot be compared")
 
 
 class _Running:

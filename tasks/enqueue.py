@@ -116,7 +116,11 @@ class RefreshQueue:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            await self._turn()
+            try:
+                await self._turn()
+            except Exception:
+                # A turn that fails must not be the last; the reconcile finds what it had marked.
+                log.exception("marks are left to the reconcile")
 
     async def _turn(self) -> None:
         """Send all marks collected so far in one round trip."""

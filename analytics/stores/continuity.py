@@ -121,10 +121,10 @@ class Continuity:
     def _versions(self, subjects: dict[Subject, int]) -> dict[Subject, int]:
         ids = [subject.course_id for subject in subjects if subject.course_id is not None]
         found = self._c.course_totals.find({"_id": {"$in": ids}}, {"version": 1})
-        versions = {Subject(document["_id"]): int(document["version"]) for document in found}
+        versions = {Subject(each["_id"]): int(each.get("version", 0)) for each in found}
         platform = self._c.platform_totals.find_one({"_id": _PLATFORM_ID}, {"version": 1})
         if platform is not None:
-            versions[PLATFORM] = int(platform["version"])
+            versions[PLATFORM] = int(platform.get("version", 0))
         return versions
 
     def _mend(self, subject: Subject, cached: int, stored: int | None) -> None:
@@ -138,7 +138,7 @@ class Continuity:
         elif cached < stored:
             collection, key = _place(self._c, subject)
             totals = collection.find_one({"_id": key}, {"version": 1, "frame": 1})
-            if totals is not None:
+            if totals is not None and "frame" in totals:
                 self._publisher.publish(subject, Frame(totals["version"], totals["frame"]))
 
 

@@ -95,7 +95,7 @@ class Parking:
             totals = self._c.platform_totals.find_one({"_id": "platform"}, {"version": 1})
         else:
             totals = self._c.course_totals.find_one({"_id": subject.course_id}, {"version": 1})
-        return 0 if totals is None else int(totals["version"])
+        return 0 if totals is None else int(totals.get("version", 0))
 
 
 def back_off_ms(failures: int) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import socket as sockets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -16,12 +17,14 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from analytics.subjects import Subject
 from tests.contract.conftest import Classroom
-from tests.dialing import course_path, frame, frame_where, post
+from tests.dialing import course_path, frame, frame_where, owner_token, post
 from tests.hubs import HubProcess
+from tests.sockets.raw_socket import RawSocket, handshake
 from tests.stack import Stack
 
 CROWD = 1_000
 PRESENT = 50
+KERNEL_MOST = 32 * 1024 * 1024  # bytes, more than the kernel keeps for a connection
 
 
 @pytest.fixture
@@ -108,3 +111,26 @@ async def test_a_crowd_costs_those_already_there_no_frame(room: Classroom, hub: 
     await asyncio.gather(*(frame_where(socket, students=students) for socket in (*crowd, *present)))
     assert all(socket.close_code is None for socket in (*crowd, *present))
     await leave([*crowd, *present])
+
+
+def test_who_pours_bytes_while_it_waits_for_its_turn_is_not_read(room: Classroom) -> None:
+    hub = HubProcess.start(room.stack, SOCKET_HANDSHAKES_PER_SECOND="10")
+    handshakes = handshake(course_path(room), token=owner_token(room))
+    try:
+        with ExitStack() as stack:
+            for _ in range(80):  # eight seconds' worth
+                stack.enter_context(RawSocket(hub.port)).send(handshakes)
+            offender = stack.enter_context(sockets.create_connection(("127.0.0.1", hub.port)))
+            offender.sendall(handshakes[:-2] + b"X-Long: ")
+            offender.settimeout(1.0)
+            poured = 0
+            with suppress(TimeoutError):  # nobody reads: the kernel's buffers are full
+                while poured < KERNEL_MOST:
+                    poured += offender.send(b"x" * 65_536)
+            assert poured < KERNEL_MOST
+            offender.settimeout(60.0)
+            with suppress(ConnectionResetError):  # as TCP has it where much was left unread
+                answer = offender.recv(4_096)
+                assert answer == b"" or b" 431 " in answer.splitlines()[0]
+    finally:
+        hub.stop()

@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection
 from tests.contract.conftest import Classroom
 from tests.dialing import close_code, course_path, dial, frame, frame_where, owner_token, post
 from tests.hubs import HubProcess
-from tests.stack import eventually, free_port
+from tests.stack import eventually, free_port, lessons
 
 DATABASE = "coursepulse"
 
@@ -264,3 +264,34 @@ def test_a_hub_without_its_settings_says_in_a_line_each_what_it_needs(room: Clas
     told = [line for line in done.stderr.splitlines() if line.startswith("coursepulse: ")]
     assert [line.split(":")[1].strip() for line in told] == ["MONGO_URL", "REDIS_URL", "JWT_SECRET"]
     assert "Traceback" not in done.stderr
+
+
+async def test_a_broken_document_of_one_course_holds_up_no_other(
+    room: Classroom, hub: HubProcess
+) -> None:
+    headers = await asyncio.to_thread(session, room)
+    broken = f"broken-{secrets.token_hex(4)}"
+    body = {
+        "course_id": broken, "title": "A course", "instructor_id": room.instructor,
+        "modules": lessons("a"),
+    }  # fmt: skip
+    assert room.service.post("/courses", json=body).status_code == 201
+    event = {"course_id": broken, "user_id": "student"}
+    assert room.service.post("/progress/lessons/a/complete", json=event).status_code == 202
+    with database(room) as client:
+        totals = client[DATABASE].course_totals
+        await asyncio.to_thread(eventually, lambda: totals.find_one({"_id": broken}) is not None)
+        async with (
+            dial(hub, f"/realtime/course/{broken}", owner_token(room)) as first,
+            dial(hub, course_path(room), **headers) as socket,
+        ):
+            await frame(first)
+            await frame(socket)
+            stored = totals.find_one_and_update({"_id": broken}, {"$unset": {"frame": ""}})
+            assert stored is not None
+            totals.update_one({"_id": broken}, {"$set": {"version": 9_000_000_000_000_000}})
+            try:
+                await asyncio.to_thread(sign_out, room, headers)
+                assert await close_code(socket) == 4401
+            finally:  # later audits look at what there is
+                totals.replace_one({"_id": broken}, stored)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+import time
 
 import pytest
 import redis
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from analytics.subjects import place_key
 from tests.contract.conftest import Classroom
 from tests.dialing import close_code, course_path, dial, frame, frame_where, owner_token, post
 from tests.hubs import HubProcess
+from tests.stack import eventually
+from tests.whole.line import Line
 
 GENEROUS = 30.0
 
@@ -155,3 +159,64 @@ async def until_refused(hub: HubProcess, path: str, token: str) -> None:
                     assert socket.close_code == 4429
                     return
             await asyncio.sleep(0.1)
+
+
+async def test_a_claim_ahead_of_the_clock_locks_nobody_out(
+    room: Classroom, hubs: list[HubProcess]
+) -> None:
+    path, token = f"/realtime/instructor/{room.instructor}", owner_token(room)
+    key = place_key(f"{room.instructor}\x1f{room.instructor}")
+    with redis.Redis.from_url(room.stack.servers["REDIS_URL"], decode_responses=True) as client:
+        ahead = f"{int(time.time()) + 3_600:012d}.000000"
+        async with dial(hubs[0], path, token) as first:
+            await frame(first)
+            client.set(key, ahead)
+            async with dial(hubs[1], path, token) as second:
+                await frame(second)
+                assert await close_code(first) == 4409
+                standing = client.get(key)
+                assert standing is not None
+                assert standing < ahead
+                await asyncio.to_thread(eventually, lambda: client.ttl(key) >= 59)  # held anew
+                await post(room, "a", "complete", {})
+                await frame(second)
+                assert is_open(second)
+
+
+async def test_seats_given_back_while_redis_was_away_are_free(room: Classroom) -> None:
+    port = int(room.stack.servers["REDIS_URL"].rsplit(":", 1)[1].split("/")[0])
+    line = Line(port)
+    path, token = course_path(room), room.stack.token("admin", secrets.token_hex(4))
+    far = await asyncio.to_thread(
+        HubProcess.start,
+        room.stack,
+        SOCKETS_PER_USER="2",
+        REDIS_URL=f"redis://127.0.0.1:{line.port}",
+    )
+    near = await asyncio.to_thread(HubProcess.start, room.stack, SOCKETS_PER_USER="2")
+    try:
+        async with dial(far, path, token) as first, dial(far, path, token) as second:
+            await frame(first)
+            await frame(second)
+            async with dial(near, path, token) as third:
+                assert await close_code(third) == 4429
+            line.go_dead()
+        # Both have left; the hub could not say so.
+        await asyncio.sleep(2.0)
+        line.come_back()
+
+        async def let_in() -> bool:
+            async with dial(near, path, token) as socket:
+                try:
+                    await frame(socket)
+                except ConnectionClosed:
+                    return False
+                return True
+
+        async with asyncio.timeout(GENEROUS):
+            while not await let_in():
+                await asyncio.sleep(0.5)  # noqa: ASYNC110  # nothing here could set an event
+    finally:
+        await asyncio.to_thread(far.stop)
+        await asyncio.to_thread(near.stop)
+        line.close()

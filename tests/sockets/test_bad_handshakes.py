@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.sockets.conftest import Witness
@@ -158,3 +160,22 @@ def test_an_unusual_but_right_handshake_is_accepted(
         assert "sec-websocket-extensions" not in answer.headers
         assert "sec-websocket-protocol" not in answer.headers
         assert viewer.frame_of(Opcode.TEXT)
+
+
+def test_a_handshake_in_pieces_that_never_ends_is_hung_up_on(witness: Witness) -> None:
+    head, _, rest = handshake(witness.path, token=witness.token).partition(b"Sec-WebSocket-Key")
+    with witness.unharmed(), RawSocket(witness.stack.port) as offender:
+        offender.send(head[:-2])  # without its line end
+        time.sleep(0.3)
+        offender.send(b"\r\nSec-WebSocket-Key" + rest[:-4])
+        assert offender.ending().code is None
+
+
+def test_a_handshake_behind_an_answer_that_goes_on_is_hung_up_on(witness: Witness) -> None:
+    request = (
+        f"GET {witness.path}/events HTTP/1.1\r\nHost: a\r\n"
+        f"Authorization: Bearer {witness.token}\r\n\r\n"
+    )
+    with witness.unharmed(), RawSocket(witness.stack.port) as offender:
+        offender.send(request.encode() + handshake(witness.path, token=witness.token))
+        assert offender.ending().code is None
