@@ -51,4 +51,5 @@ def connect_feed(settings: Settings) -> redis.asyncio.Redis:
         socket_connect_timeout=1,
         retry=AsyncRetry(NoBackoff(), 0),
         decode_responses=True,
+        encoding_errors="replace",  # rubbish on a channel is one message's fault, not the line's
     )

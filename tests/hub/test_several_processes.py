@@ -214,8 +214,8 @@ async def test_seats_given_back_while_redis_was_away_are_free(room: Classroom) -
                 return True
 
         async with asyncio.timeout(GENEROUS):
-            while not await let_in():
-                await asyncio.sleep(0.5)  # noqa: ASYNC110  # nothing here could set an event
+            while not await let_in():  # noqa: ASYNC110  # nothing here could set an event
+                await asyncio.sleep(0.5)
     finally:
         await asyncio.to_thread(far.stop)
         await asyncio.to_thread(near.stop)
