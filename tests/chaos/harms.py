@@ -31,8 +31,16 @@ def kill(part: str) -> Harm:
 
 
 def kill_worker_child(stack: Stack) -> None:
-    """Kill one process of the worker."""
-    psutil.Process(pid_of(stack, "worker")).children()[0].kill()
+    """Kill one process of the worker and wait for its successor."""
+    worker = psutil.Process(pid_of(stack, "worker"))
+    before = worker.children()
+    before[0].kill()
+
+    def replaced() -> bool:
+        now = worker.children()
+        return before[0] not in now and len(now) >= len(before)
+
+    eventually(replaced, seconds=30, what="another process of the worker")
 
 
 def freeze_worker(stack: Stack) -> None:
