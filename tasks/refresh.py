@@ -133,10 +133,8 @@ def _refresh_platform(process: WorkerProcess, *, full: bool) -> tuple[str, bool]
 
 def _publish_stored(process: WorkerProcess, subject: Subject) -> None:
     """Publish what the totals hold now: this process was stopped for a while, they moved on."""
-    if subject.course_id is None:
-        stored = process.collections.platform_totals.find_one({"_id": "platform"})
-    else:
-        stored = process.collections.course_totals.find_one({"_id": subject.course_id})
+    collection, key = process.collections.totals_of(subject)
+    stored = collection.find_one({"_id": key})
     if stored is not None:
         process.publisher.publish(subject, Frame(stored["version"], stored["frame"]))
 

@@ -136,7 +136,7 @@ class Continuity:
         elif cached > stored:
             outdo(self._c, subject, cached)
         elif cached < stored:
-            collection, key = _place(self._c, subject)
+            collection, key = self._c.totals_of(subject)
             totals = collection.find_one({"_id": key}, {"version": 1, "frame": 1})
             if totals is not None and "frame" in totals:
                 self._publisher.publish(subject, Frame(totals["version"], totals["frame"]))
@@ -144,7 +144,7 @@ class Continuity:
 
 def outdo(collections: Collections, subject: Subject, version: int) -> None:
     """Have a subject refreshed to a version above one that was seen, where it is behind that."""
-    collection, key = _place(collections, subject)
+    collection, key = collections.totals_of(subject)
     behind = {"_id": key, "version": {"$lte": version}}
     collection.update_one(behind, {"$max": {"outdo": version}})
 
@@ -153,12 +153,6 @@ def _time(stored: Any) -> int:
     """Return the cache's time; what somebody else wrote there counts as lost."""
     text = str(stored or 0)
     return int(text) if text.isascii() and text.isdecimal() else 0
-
-
-def _place(collections: Collections, subject: Subject) -> tuple[Any, str]:
-    if subject.course_id is None:
-        return collections.platform_totals, _PLATFORM_ID
-    return collections.course_totals, subject.course_id
 
 
 def _pages(items: Any) -> Iterator[list[Any]]:

@@ -21,6 +21,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from analytics.settings import Settings
+from analytics.subjects import Subject
 
 Document = dict[str, Any]
 DATABASE_OPTIONS: dict[str, Any] = {
@@ -87,6 +88,12 @@ class Collections:
         self.continuity: Collection[Document] = self.database["continuity"]
         self.failing: Collection[Document] = self.database["failing"]
         self.sessions: Collection[Document] = self.database["sessions"]
+
+    def totals_of(self, subject: Subject) -> tuple[Collection[Document], str]:
+        """Return the collection and the id of a subject's totals."""
+        if subject.course_id is None:
+            return self.platform_totals, "platform"
+        return self.course_totals, subject.course_id
 
 
 def ensure_indexes(collections: Collections) -> None:

@@ -91,10 +91,8 @@ class Parking:
         return self._version(failing.subject) > failing.version
 
     def _version(self, subject: Subject) -> int:
-        if subject.course_id is None:
-            totals = self._c.platform_totals.find_one({"_id": "platform"}, {"version": 1})
-        else:
-            totals = self._c.course_totals.find_one({"_id": subject.course_id}, {"version": 1})
+        collection, key = self._c.totals_of(subject)
+        totals = collection.find_one({"_id": key}, {"version": 1})
         return 0 if totals is None else int(totals.get("version", 0))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -21,6 +21,20 @@ class Classroom:
     instructor: str
     service: httpx.Client
     owner: httpx.Client
+
+    @classmethod
+    def create(cls, stack: Stack, course_id: str, instructor: str = "prof") -> Self:
+        """Create a course of this id with the lesson a."""
+        service, owner = stack.client(), stack.client("instructor", instructor)
+        body = {
+            "course_id": course_id,
+            "title": "A course",
+            "instructor_id": instructor,
+            "modules": lessons("a"),
+        }
+        answer = service.post("/courses", json=body)
+        assert answer.status_code == 201, answer.text
+        return cls(stack, course_id, instructor, service, owner)
 
     def post(
         self, lesson: str, action: str, body: dict[str, Any], **options: Any

@@ -12,7 +12,7 @@ from tests.chaos.harms import HARMS
 from tests.contract.conftest import Classroom
 from tests.dialing import close_code, course_path, dial, frame, frame_where, owner_token, post
 from tests.hubs import HubProcess
-from tests.stack import Stack, eventually, lessons
+from tests.stack import Stack, eventually
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,8 @@ def pair(harmed: Stack) -> Iterator[tuple[HubProcess, HubProcess]]:
 async def test_viewers_at_all_hubs_stay_and_converge(
     harmed: Stack, pair: tuple[HubProcess, HubProcess], harm: str
 ) -> None:
-    course_id, instructor = f"course, {harm}", f"prof, {harm}"
-    body = {
-        "course_id": course_id, "title": "A course", "instructor_id": instructor,
-        "modules": lessons("a"),
-    }  # fmt: skip
-    service, owner = harmed.client(), harmed.client("instructor", instructor)
-    assert service.post("/courses", json=body).status_code == 201
-    room = Classroom(harmed, course_id, instructor, service, owner)
-    path, place = course_path(room), f"/realtime/instructor/{instructor}".replace(" ", "%20")
+    room = Classroom.create(harmed, f"course, {harm}", f"prof, {harm}")
+    path, place = course_path(room), f"/realtime/instructor/{room.instructor}".replace(" ", "%20")
     token = harmed.token("admin", secrets.token_hex(4))
     async with (
         dial(harmed, path, token) as at_api,

@@ -201,7 +201,7 @@ async def test_seats_given_back_while_redis_was_away_are_free(room: Classroom) -
             async with dial(near, path, token) as third:
                 assert await close_code(third) == 4429
             line.go_dead()
-        # Both have left; the hub could not say so.
+        # Both have left; the hub could not say so. Its attempts must end while the line is dead.
         await asyncio.sleep(2.0)
         line.come_back()
 

@@ -15,8 +15,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo import MongoClient
 
+from tests.contract.conftest import Classroom
 from tests.stack import Stack, eventually
-from tests.whole.test_poison import make_course, watch
+from tests.whole.test_poison import watch
 from tests.whole.test_tracing import lines
 from tests.whole.test_whole_path import pid_of
 
@@ -106,7 +107,7 @@ def test_without_a_password_this_machine_reads_and_others_are_not_invited(
 
 
 def test_a_finished_refresh_is_readable(guarded: Stack, flower: httpx.Client) -> None:
-    course = make_course(guarded, "readable")
+    course = Classroom.create(guarded, "readable")
 
     def finished() -> list[dict[str, Any]]:
         watch(course)  # Flower shows what it hears: a refresh from before it listened is not there
@@ -126,7 +127,7 @@ def test_a_finished_refresh_is_readable(guarded: Stack, flower: httpx.Client) ->
 def test_a_refresh_that_raises_is_readable_with_its_reason(
     guarded: Stack, flower: httpx.Client, database: Any
 ) -> None:
-    course = make_course(guarded, "raises")
+    course = Classroom.create(guarded, "raises")
     broken = {"course_id": "raises", "user_id": "x", "dirty": "raises", "alive": True,
               "uncounted": [{}]}  # fmt: skip
     database.progress.insert_one(broken)
@@ -158,7 +159,7 @@ def test_a_refresh_that_raises_is_readable_with_its_reason(
 def test_a_refresh_whose_process_was_killed_is_shown_as_failed(
     guarded: Stack, flower: httpx.Client
 ) -> None:
-    course = make_course(guarded, "killed")
+    course = Classroom.create(guarded, "killed")
     watch(course)
     course.reaches(total_watch_time_minutes=1.0)
     worker, mongo = pid_of(guarded, "worker"), pid_of(guarded, "mongo")
@@ -188,7 +189,7 @@ def test_a_refresh_whose_process_was_killed_is_shown_as_failed(
 
 
 def test_its_metrics_count_the_tasks(guarded: Stack, flower: httpx.Client) -> None:
-    course = make_course(guarded, "counted")
+    course = Classroom.create(guarded, "counted")
 
     def succeeded() -> float:
         watch(course)

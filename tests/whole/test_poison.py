@@ -18,7 +18,7 @@ from analytics.stores.parking import TRIES
 from analytics.subjects import Subject
 from tasks.coalescer import QUEUED, Coalescer, Lease
 from tests.contract.conftest import Classroom
-from tests.stack import Stack, eventually, lessons
+from tests.stack import Stack, eventually
 from tests.whole.test_whole_path import pid_of
 
 
@@ -37,18 +37,6 @@ def database(poisoned: Stack) -> Iterator[Any]:
         yield client["coursepulse"]
 
 
-def make_course(stack: Stack, name: str) -> Classroom:
-    service, owner = stack.client(), stack.client("instructor", "prof")
-    body = {
-        "course_id": name,
-        "title": "A course",
-        "instructor_id": "prof",
-        "modules": lessons("a"),
-    }
-    assert service.post("/courses", json=body).status_code == 201
-    return Classroom(stack, name, "prof", service, owner)
-
-
 def watch(course: Classroom, user: str = "u") -> None:
     answer = course.post("a", "watch-time", {"watch_time": 60, "user_id": user})
     assert answer.status_code == 202, answer.text
@@ -62,7 +50,7 @@ def refreshes_line(stack: Stack) -> str:
 def test_a_broken_document_parks_its_course_alone_until_it_is_mended(
     poisoned: Stack, database: Any
 ) -> None:
-    ill, well = make_course(poisoned, "ill"), make_course(poisoned, "well")
+    ill, well = Classroom.create(poisoned, "ill"), Classroom.create(poisoned, "well")
     watch(ill)
     ill.reaches(total_watch_time_minutes=1.0)
     broken = {"course_id": "ill", "user_id": "x", "dirty": "ill", "alive": True, "uncounted": [{}]}
@@ -93,7 +81,7 @@ def test_a_broken_document_parks_its_course_alone_until_it_is_mended(
 
 
 def test_a_success_forgets_the_failures(poisoned: Stack, database: Any) -> None:
-    course = make_course(poisoned, "healed")
+    course = Classroom.create(poisoned, "healed")
     database.failing.insert_one(
         {"_id": "course:healed", "failures": 1, "reason": "KeyError: 'x'", "version": 0,
          "first_at": 1, "last_at": 1, "until": 0}
@@ -105,7 +93,7 @@ def test_a_success_forgets_the_failures(poisoned: Stack, database: Any) -> None:
 def test_a_refresh_whose_process_dies_each_time_is_parked_as_well(
     poisoned: Stack, database: Any
 ) -> None:
-    course = make_course(poisoned, "deadly")
+    course = Classroom.create(poisoned, "deadly")
     watch(course)
     course.reaches(total_watch_time_minutes=1.0)
     mongo = pid_of(poisoned, "mongo")

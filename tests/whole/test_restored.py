@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 from analytics.subjects import CONTINUITY, Subject
 from tasks.dispatcher import RECONCILE_MS
 from tests.contract.conftest import Classroom
-from tests.stack import Stack, eventually, lessons
+from tests.stack import Stack, eventually
 
 Backup = dict[str, list[dict[str, Any]]]
 
@@ -47,19 +47,6 @@ def cache(restored: Stack) -> Iterator[redis.Redis]:
     """Yield the installation's cache."""
     with redis.Redis.from_url(restored.servers["REDIS_URL"], decode_responses=True) as client:
         yield client
-
-
-def classroom(stack: Stack, name: str) -> Classroom:
-    """Create a course."""
-    service, owner = stack.client(), stack.client("instructor", "prof")
-    body = {
-        "course_id": name,
-        "title": "A course",
-        "instructor_id": "prof",
-        "modules": lessons("a"),
-    }
-    assert service.post("/courses", json=body).status_code == 201
-    return Classroom(stack, name, "prof", service, owner)
 
 
 def watch(room: Classroom, user: str) -> None:
@@ -108,7 +95,10 @@ def agreed(cache: redis.Redis) -> str:
 def test_after_a_restored_backup_everybody_is_shown_what_is_stored(
     restored: Stack, database: Any, cache: redis.Redis
 ) -> None:
-    watched, unwatched = classroom(restored, "watched"), classroom(restored, "unwatched")
+    watched, unwatched = (
+        Classroom.create(restored, "watched"),
+        Classroom.create(restored, "unwatched"),
+    )
     platform = restored.client("admin", "root")
 
     def active() -> int:
@@ -125,7 +115,7 @@ def test_after_a_restored_backup_everybody_is_shown_what_is_stored(
     before = active()
     course, instructor = "/realtime/course/watched", "/realtime/instructor/prof"
     with viewer(restored, course) as socket, viewer(restored, instructor) as overview:
-        late = classroom(restored, "created-after-the-backup")
+        late = Classroom.create(restored, "created-after-the-backup")
         for room in (watched, unwatched, late):
             watch(room, "late")
         version = shows(socket, "students", 2)
@@ -148,7 +138,7 @@ def test_a_viewer_outlives_a_restored_backup_and_a_lost_cache_together(
     restored: Stack, database: Any, cache: redis.Redis
 ) -> None:
     """Nothing but the hub knows then what its viewers have been shown."""
-    room = classroom(restored, "both")
+    room = Classroom.create(restored, "both")
     watch(room, "early")
     room.reaches(students=1)
     agreed(cache)
@@ -173,7 +163,7 @@ def test_a_viewer_outlives_a_restored_backup_and_a_lost_cache_together(
 def test_a_cache_that_came_back_older_is_brought_up_to_date(
     restored: Stack, database: Any, cache: redis.Redis, trace: str
 ) -> None:
-    room = classroom(restored, f"cached, {trace}")
+    room = Classroom.create(restored, f"cached, {trace}")
     watch(room, "one")
     room.reaches(students=1)
     key = Subject(room.course_id).frame_key
@@ -194,7 +184,7 @@ def test_a_cache_that_came_back_older_is_brought_up_to_date(
 
 
 def test_two_sides_that_agree_cause_nothing(restored: Stack, database: Any) -> None:
-    room = classroom(restored, "quiet")
+    room = Classroom.create(restored, "quiet")
     watch(room, "one")
     room.reaches(students=1)
     eventually(lambda: database["progress"].find_one({"dirty": {"$gt": ""}}) is None, what="rest")
@@ -209,7 +199,7 @@ def test_two_sides_that_agree_cause_nothing(restored: Stack, database: Any) -> N
 def test_rubbish_in_the_place_of_the_token_stops_nothing(
     restored: Stack, cache: redis.Redis
 ) -> None:
-    room = classroom(restored, "rubbish")
+    room = Classroom.create(restored, "rubbish")
     agreed(cache)
     cache.set(CONTINUITY, "rubbish")
     eventually(lambda: agreed(cache) != "rubbish", what="a token again")

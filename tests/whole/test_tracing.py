@@ -29,16 +29,7 @@ def logging_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def hall(logging_stack: Stack, request: pytest.FixtureRequest) -> Classroom:
     """Return a course of the test's own."""
-    name = request.node.name[:100]
-    service, owner = logging_stack.client(), logging_stack.client("instructor", "prof")
-    body = {
-        "course_id": name,
-        "title": "A course",
-        "instructor_id": "prof",
-        "modules": lessons("a"),
-    }
-    assert service.post("/courses", json=body).status_code == 201
-    return Classroom(logging_stack, name, "prof", service, owner)
+    return Classroom.create(logging_stack, request.node.name[:100])
 
 
 def watch(hall: Classroom, request_id: str, user: str = USER) -> httpx.Response:
