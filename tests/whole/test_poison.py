@@ -116,8 +116,9 @@ def test_a_refresh_whose_process_dies_each_time_is_parked_as_well(
             finally:
                 os.kill(mongo, signal.SIGCONT)
             eventually(lambda: failures() == number, seconds=30, what=f"failure {number}")  # noqa: B023  # called in this round
+        # The failure is counted in the database first; the coalescer is told a moment later.
+        eventually(lambda: coalescer.depth().parked == 1, what="the parking")
         assert coalescer.mark(Subject("deadly")) is None
-        assert coalescer.depth().parked == 1
     assert "WorkerLostError" in database.failing.find_one({"_id": "course:deadly"})["reason"]
     assert poisoned.run("retry").returncode == 0
     watch(course)
