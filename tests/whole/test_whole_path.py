@@ -180,6 +180,8 @@ def test_flower_shows_readable_tasks_and_their_results(own_stack: Stack) -> None
 
 
 def test_the_audit_reports_and_repairs_a_drift(own_stack: Stack) -> None:
+    # Exact, and by the end of it at rest: a refresh on its way would write over the damage.
+    assert own_stack.run("audit").returncode == 0
     urls = own_stack.servers
     settings = Settings.model_validate({"mongo_url": urls["MONGO_URL"]})
     with connect_mongo(settings) as client:
